@@ -1,0 +1,85 @@
+"""The files a pod's containers share: /etc/hostname, /etc/hosts, /etc/resolv.conf.
+
+They lie in the state directory, one folder per sandbox, and are bind-mounted into each container unless the
+container mounts something of its own there (kubelet does so with /etc/hosts).
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from criadapt.errors import EngineError
+from criadapt.model.sandbox import DNSConfig, PodSandboxConfig
+
+_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFiles:
+    """Files of one sandbox."""
+
+    folder: Path
+    hostname: str
+
+    def mounts(self) -> Iterator[tuple[str, Path]]:
+        """(path in the container, path on the host) of each file."""
+        for name in ("hostname", "hosts", "resolv.conf"):
+            yield f"/etc/{name}", self.folder / name
+
+    def write(self, config: PodSandboxConfig, ips: tuple[str, ...], *, host_network: bool) -> None:
+        """Make the files, mode 0644. Idempotent."""
+        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (self.folder / "hostname").write_text(self.hostname + "\n")
+        if host_network:
+            hosts = _host_file("/etc/hosts", _HOSTS)
+        else:
+            hosts = _HOSTS + "".join(f"{ip}\t{self.hostname}\n" for ip in ips)
+        (self.folder / "hosts").write_text(hosts)
+        (self.folder / "resolv.conf").write_text(resolv_conf(config.dns_config))
+
+    def remove(self) -> None:
+        """Remove the files; success if there are none."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def pod_files(state_dir: Path, sandbox_id: str, config: PodSandboxConfig, *, host_network: bool) -> PodFiles:
+    """Where the files of a sandbox are, and its host name."""
+    return PodFiles(state_dir / "sandboxes" / sandbox_id, hostname(config, host_network=host_network))
+
+
+def make_log_directory(config: PodSandboxConfig) -> None:
+    """Make the pod's log folder (0755) if it is missing."""
+    if config.log_directory:
+        try:
+            Path(config.log_directory).mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineError(f"log_directory {config.log_directory} cannot be made: {error.strerror}") from error
+
+
+def hostname(config: PodSandboxConfig, *, host_network: bool) -> str:
+    """The pod's host name: the host's own when it asks for none or shares the host's network."""
+    return socket.gethostname() if host_network or not config.hostname else config.hostname
+
+
+def resolv_conf(dns: DNSConfig | None) -> str:
+    """Content of resolv.conf: the host's when nothing is asked for."""
+    if dns is None or not (dns.servers or dns.searches or dns.options):
+        return _host_file("/etc/resolv.conf", "")
+    lines = []
+    if dns.searches:
+        lines.append("search " + " ".join(dns.searches))
+    lines += [f"nameserver {server}" for server in dns.servers]
+    if dns.options:
+        lines.append("options " + " ".join(dns.options))
+    return "\n".join(lines) + "\n"
+
+
+def _host_file(path: str, default: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return default

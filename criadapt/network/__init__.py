@@ -1,0 +1,1 @@
+"""How a pod gets its addresses: the port, and the engine's own network."""

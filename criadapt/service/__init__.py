@@ -1,0 +1,1 @@
+"""gRPC in, core calls out: three lines per RPC."""
