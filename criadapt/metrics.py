@@ -7,6 +7,7 @@ What can be counted when somebody asks (containers by state) is counted then; se
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +24,8 @@ from criadapt.model.sandbox import PodSandboxState
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge, Metric
+
+log = logging.getLogger(__name__)
 
 # RunPodSandbox may take a minute, PullImage many; List answers in a millisecond.
 RPC_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -201,6 +204,7 @@ async def serve_metrics(
         raise FailedPrecondition(f"metrics.listen: cannot listen on {address}: {error.strerror or error}") from error
     name, number = server.sockets[0].getsockname()[:2]
     page.address = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+    log.info("metrics are served", extra={"address": page.address})
     try:
         yield page
     finally:
@@ -218,32 +222,36 @@ class MetricsPage:
         self._metrics = metrics
         self._unhealthy = unhealthy
         self._timeout = timeout
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._closed = False
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         task = asyncio.current_task()
         assert task is not None
-        busy = len(self._tasks) >= MAX_CONNECTIONS
-        self._tasks.add(task)
+        if self._closed or len(self._open) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        self._open[task] = writer
         try:
             # A client that went away or never asked is its own affair.
-            with suppress(OSError, TimeoutError, EOFError):
-                if busy:
-                    await self._send(writer, h11.Connection(h11.SERVER), 503, b"too many connections\n")
-                else:
-                    await self._serve(reader, writer)
+            with suppress(OSError, TimeoutError):
+                await self._serve(reader, writer)
         finally:
-            self._tasks.discard(task)
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            del self._open[task]
 
     async def close(self) -> None:
         """Cut the connections that are open."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
+        self._closed = True
+        # Not by cancelling the tasks: streams.py of Python 3.11 logs an error for each that is.
+        tasks = list(self._open)
+        for writer in self._open.values():
+            writer.transport.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

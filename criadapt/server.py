@@ -22,7 +22,7 @@ from criadapt.backends.base import Backend
 from criadapt.backends.wrap import Failing, Timed
 from criadapt.config import Config, Loaded
 from criadapt.core.runtime import Runtime, opened
-from criadapt.errors import FailedPrecondition, PermissionDenied
+from criadapt.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 from criadapt.metrics import Metrics, serve_metrics
 from criadapt.service.handlers import generic_handler
 from criadapt.service.image import ImageService
@@ -64,7 +64,7 @@ async def serving(loaded: Loaded) -> AsyncIterator[Runtime]:
         stack.enter_context(_sole_owner(config.state_dir))
         socket_path = Path(config.listen.removeprefix("unix://"))
         _make_way(socket_path)
-        metrics = Metrics()
+        metrics = Metrics(backend=config.backend)
         backend: Backend = cls(options, state_dir=config.state_dir)
         if config.faults:
             log.warning("faults are being injected", extra={"rules": len(config.faults)})
@@ -74,7 +74,11 @@ async def serving(loaded: Loaded) -> AsyncIterator[Runtime]:
         metrics.watch(runtime.store, runtime.events, runtime.pumps)
         await stack.enter_async_context(listening(runtime.sessions, config.streaming.address, config.streaming.port))
         if config.metrics.listen:
-            await stack.enter_async_context(serve_metrics(metrics, config.metrics.listen))
+            await stack.enter_async_context(
+                serve_metrics(metrics, config.metrics.listen, unhealthy=lambda: runtime.monitor.trouble)
+            )
+            measuring = asyncio.get_running_loop().create_task(metrics.watch_loop())
+            stack.callback(measuring.cancel)
         server = _grpc_server(config, runtime, metrics)
         # Everything is recovered and listening by now: the socket appears as the last thing and disappears first.
         await stack.enter_async_context(_on_socket(server, socket_path, config))
@@ -107,7 +111,9 @@ def _grpc_server(config: Config, runtime: Runtime, metrics: Metrics) -> grpc.aio
 @asynccontextmanager
 async def _on_socket(server: grpc.aio.Server, path: Path, config: Config) -> AsyncIterator[None]:
     """Serve on `path`, which appears with its final mode and only when it is being served."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A short name beside the final one: it must fit the same limit of 107 bytes, and no two servers get here at once
+    # with the same state directory.
+    temporary = path.with_name("~" + path.name[1:])
     with suppress(FileNotFoundError):
         temporary.unlink()
     mode = int(config.runtime.socket_mode, 8)
@@ -120,7 +126,10 @@ async def _on_socket(server: grpc.aio.Server, path: Path, config: Config) -> Asy
         os.umask(before)
     os.chmod(temporary, mode)
     if config.runtime.socket_group:
-        shutil.chown(temporary, group=config.runtime.socket_group)
+        try:
+            shutil.chown(temporary, group=config.runtime.socket_group)
+        except (LookupError, OSError) as error:
+            raise InvalidArgument(f"runtime.socket_group {config.runtime.socket_group!r}: {error}") from error
     await server.start()
     temporary.rename(path)
     ours = path.stat().st_ino  # noqa: ASYNC240

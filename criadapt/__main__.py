@@ -1,0 +1,5 @@
+"""``python -m criadapt``."""
+
+from criadapt.cli.main import main
+
+main()
