@@ -1,14 +1,16 @@
 """The files a pod's containers share: /etc/hostname, /etc/hosts, /etc/resolv.conf.
 
-They lie in the state directory, one folder per sandbox, and are bind-mounted into each container unless the
-container mounts something of its own there (kubelet does so with /etc/hosts).
+They lie side by side in one folder of the state directory (making and removing a folder per sandbox costs more than
+all other steps of a pod on some filesystems) and are bind-mounted into each container, unless the container mounts
+something of its own there, as kubelet does with /etc/hosts.
 """
 
 from __future__ import annotations
 
-import shutil
+import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,33 +24,43 @@ _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 class PodFiles:
     """Files of one sandbox."""
 
-    folder: Path
+    folder: str
+    sandbox_id: str
     hostname: str
 
-    def mounts(self) -> Iterator[tuple[str, Path]]:
+    def mounts(self) -> Iterator[tuple[str, str]]:
         """(path in the container, path on the host) of each file."""
         for name in ("hostname", "hosts", "resolv.conf"):
-            yield f"/etc/{name}", self.folder / name
+            yield f"/etc/{name}", self._path(name)
+
+    def _path(self, name: str) -> str:
+        return f"{self.folder}/{self.sandbox_id}.{name}"
 
     def write(self, config: PodSandboxConfig, ips: tuple[str, ...], *, host_network: bool) -> None:
         """Make the files, mode 0644. Idempotent."""
-        self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        (self.folder / "hostname").write_text(self.hostname + "\n")
         if host_network:
             hosts = _host_file("/etc/hosts", _HOSTS)
         else:
             hosts = _HOSTS + "".join(f"{ip}\t{self.hostname}\n" for ip in ips)
-        (self.folder / "hosts").write_text(hosts)
-        (self.folder / "resolv.conf").write_text(resolv_conf(config.dns_config))
+        os.makedirs(self.folder, mode=0o711, exist_ok=True)
+        for name, text in (
+            ("hostname", self.hostname + "\n"),
+            ("hosts", hosts),
+            ("resolv.conf", resolv_conf(config.dns_config)),
+        ):
+            with open(self._path(name), "w") as file:
+                file.write(text)
 
     def remove(self) -> None:
         """Remove the files; success if there are none."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for _, path in self.mounts():
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def pod_files(state_dir: Path, sandbox_id: str, config: PodSandboxConfig, *, host_network: bool) -> PodFiles:
     """Where the files of a sandbox are, and its host name."""
-    return PodFiles(state_dir / "sandboxes" / sandbox_id, hostname(config, host_network=host_network))
+    return PodFiles(f"{state_dir}/pods", sandbox_id, hostname(config, host_network=host_network))
 
 
 def make_log_directory(config: PodSandboxConfig) -> None:

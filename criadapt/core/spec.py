@@ -175,7 +175,7 @@ def mounts(config: ContainerConfig, files: PodFiles, image_mounts: Mapping[int, 
     readonly = security(config).readonly_rootfs
     for path, source in files.mounts():
         if path not in taken:
-            found.append(Mount(container_path=path, host_path=str(source), readonly=readonly))
+            found.append(Mount(container_path=path, host_path=source, readonly=readonly))
     return tuple(sorted(found, key=lambda mount: mount.container_path.count("/")))
 
 
