@@ -78,7 +78,7 @@ class Wrapped(Backend):
     async def containers(self) -> Sequence[EngineContainer]:
         return await self.around("containers", {}, self.inner.containers)
 
-    async def events(self) -> AsyncIterator[EngineEvent]:  # type: ignore[override]
+    async def events(self) -> AsyncIterator[EngineEvent]:
         async def begin() -> AsyncIterator[EngineEvent]:
             return self.inner.events()
 
