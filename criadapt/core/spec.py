@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from criadapt.backends.base import ContainerSpec, EngineImage, ImageConfig
@@ -173,10 +174,14 @@ def mounts(config: ContainerConfig, files: PodFiles, image_mounts: Mapping[int, 
         found.append(mount)
     taken = {mount.container_path for mount in found}
     readonly = security(config).readonly_rootfs
-    for path, source in files.mounts():
-        if path not in taken:
-            found.append(Mount(container_path=path, host_path=source, readonly=readonly))
+    found += [mount for mount in _pod_mounts(files, readonly) if mount.container_path not in taken]
     return tuple(sorted(found, key=lambda mount: mount.container_path.count("/")))
+
+
+@lru_cache(maxsize=256)
+def _pod_mounts(files: PodFiles, readonly: bool) -> tuple[Mount, ...]:
+    """The mounts of the pod's own files, shared by its containers."""
+    return tuple(Mount(container_path=path, host_path=source, readonly=readonly) for path, source in files.mounts())
 
 
 def log_path(config: ContainerConfig, pod: SandboxRecord) -> str:

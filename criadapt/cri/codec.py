@@ -13,6 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from enum import IntEnum
+from sys import intern
 from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
@@ -114,7 +115,9 @@ def _decoder(cls: type) -> Callable[[Any], Any]:
             bad.path.append(wire)
             raise
         for name, wire in maps:
-            values[name] = dict(getattr(message, wire))
+            pairs = getattr(message, wire)
+            if pairs:  # keys recur in every pod and container: one copy serves all
+                values[name] = {intern(key): value for key, value in pairs.items()}
         return cls(**values)
 
     _decoders[cls] = run

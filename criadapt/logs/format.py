@@ -31,6 +31,8 @@ def parse_timestamp(text: str) -> int:
 class LineSplitter:
     """Cuts the bytes of one stream into log entries. Feed it, then flush it at the end of the stream."""
 
+    __slots__ = ("_full", "_partial", "_rest")
+
     def __init__(self, stream: str) -> None:
         self._full = f" {stream} F ".encode()
         self._partial = f" {stream} P ".encode()

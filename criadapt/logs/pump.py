@@ -26,7 +26,7 @@ class Pumps:
 
     def start(self, id: str, path: str) -> None:
         """Pump from the container's beginning into `path`; with an empty path the output is read and dropped."""
-        self._launch(id, LogWriter(Path(path)) if path else None, since=0)
+        self._launch(id, LogWriter(path) if path else None, since=0)
 
     def resume(self, id: str, path: str) -> None:
         """Pump on after a restart, without losing or repeating a line."""
@@ -35,7 +35,7 @@ class Pumps:
             return
         since, count = resume_point(Path(path))
         # The last chunk may not have been written as a whole line yet: ask for it again, skip what is there.
-        self._launch(id, LogWriter(Path(path), skip=(since, count)), since=max(0, since - 1))
+        self._launch(id, LogWriter(path, skip=(since, count)), since=max(0, since - 1))
 
     def reopen(self, id: str) -> None:
         """Go on in a new file. Raises FailedPrecondition when the container's output is not logged."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from criadapt.logs.format import LineSplitter, timestamp
 
@@ -18,21 +17,26 @@ class LogWriter:
     no descriptors. A full disk loses entries (counted in `dropped`), never the container.
     """
 
-    def __init__(self, path: Path, *, skip: tuple[int, int] = (0, 0)) -> None:
+    __slots__ = ("_fd", "_last", "_skip", "_skip_time", "_splitters", "dropped", "path")
+
+    def __init__(self, path: str, *, skip: tuple[int, int] = (0, 0)) -> None:
         """`skip`: (time, n): the first n entries with this time are in the file already."""
         self.path = path
         self.dropped = 0
         self._fd = -1
-        self._splitters = {"stdout": LineSplitter("stdout"), "stderr": LineSplitter("stderr")}
+        self._splitters: dict[str, LineSplitter] = {}
         self._skip_time, self._skip = skip
         self._last = 0
-        path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), mode=FOLDER_MODE, exist_ok=True)
         os.close(self._open())
 
     def write(self, stream: str, data: bytes, time_ns: int) -> None:
         """Append what a process wrote to `stream` at `time_ns`."""
         self._last = time_ns
-        entries = self._splitters[stream].feed(data, timestamp(time_ns).encode())
+        splitter = self._splitters.get(stream)
+        if splitter is None:
+            splitter = self._splitters[stream] = LineSplitter(stream)
+        entries = splitter.feed(data, timestamp(time_ns).encode())
         if self._skip:
             entries = self._without_written(entries, time_ns)
         self._append(entries)

@@ -16,6 +16,7 @@ from criadapt.model.linux import (
     LinuxContainerUser,
     MountPropagation,
 )
+from criadapt.model.pairs import nothing
 from criadapt.model.signals import Signal
 
 
@@ -81,8 +82,8 @@ class ContainerConfig:
     envs: tuple[KeyValue, ...] = ()
     mounts: tuple[Mount, ...] = ()
     devices: tuple[Device, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     log_path: str = ""
     stdin: bool = False
     stdin_once: bool = False
@@ -117,8 +118,8 @@ class Container:
     image_ref: str = ""
     state: ContainerState = ContainerState.CREATED
     created_at: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     image_id: str = ""
 
 
@@ -137,8 +138,8 @@ class ContainerStatus:
     image_ref: str = ""
     reason: str = ""
     message: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     mounts: tuple[Mount, ...] = ()
     log_path: str = ""
     resources: ContainerResources | None = None
@@ -154,4 +155,4 @@ class ContainerFilter:
     id: str = ""
     state: ContainerState | None = None
     pod_sandbox_id: str = ""
-    label_selector: Mapping[str, str] = field(default_factory=dict)
+    label_selector: Mapping[str, str] = field(default_factory=nothing)

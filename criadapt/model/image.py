@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from criadapt.model.pairs import nothing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSpec:
     """Which image: `image` is a reference or an id; the other fields say how the caller came to it."""
 
     image: str = ""
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     user_specified_image: str = ""
     runtime_handler: str = ""
     image_ref: str = ""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from criadapt.model.pairs import nothing
+
 
 class NamespaceMode(IntEnum):
     """Whose namespace a process lives in."""
@@ -119,7 +121,7 @@ class LinuxContainerResources:
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     hugepage_limits: tuple[HugepageLimit, ...] = ()
-    unified: Mapping[str, str] = field(default_factory=dict)
+    unified: Mapping[str, str] = field(default_factory=nothing)
     memory_swap_limit_in_bytes: int = 0
 
 

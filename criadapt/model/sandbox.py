@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from criadapt.model.linux import LinuxContainerResources, LinuxSandboxSecurityContext, NamespaceOption
+from criadapt.model.pairs import nothing
 
 
 class Protocol(IntEnum):
@@ -59,7 +60,7 @@ class LinuxPodSandboxConfig:
 
     cgroup_parent: str = ""
     security_context: LinuxSandboxSecurityContext | None = None
-    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=nothing)
     overhead: LinuxContainerResources | None = None
     resources: LinuxContainerResources | None = None
 
@@ -73,8 +74,8 @@ class PodSandboxConfig:
     log_directory: str = ""
     dns_config: DNSConfig | None = None
     port_mappings: tuple[PortMapping, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     linux: LinuxPodSandboxConfig | None = None
 
 
@@ -117,8 +118,8 @@ class PodSandboxStatus:
     created_at: int = 0
     network: PodSandboxNetworkStatus | None = None
     linux: LinuxPodSandboxStatus | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     runtime_handler: str = ""
 
 
@@ -130,8 +131,8 @@ class PodSandbox:
     metadata: PodSandboxMetadata | None = None
     state: PodSandboxState = PodSandboxState.READY
     created_at: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
     runtime_handler: str = ""
 
 
@@ -141,7 +142,7 @@ class PodSandboxFilter:
 
     id: str = ""
     state: PodSandboxState | None = None
-    label_selector: Mapping[str, str] = field(default_factory=dict)
+    label_selector: Mapping[str, str] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from criadapt.model.container import ContainerMetadata
 from criadapt.model.image import FilesystemUsage
+from criadapt.model.pairs import nothing
 from criadapt.model.sandbox import PodSandboxMetadata
 
 
@@ -76,8 +77,8 @@ class ContainerAttributes:
 
     id: str = ""
     metadata: ContainerMetadata | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ class ContainerStatsFilter:
 
     id: str = ""
     pod_sandbox_id: str = ""
-    label_selector: Mapping[str, str] = field(default_factory=dict)
+    label_selector: Mapping[str, str] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +136,8 @@ class PodSandboxAttributes:
 
     id: str = ""
     metadata: PodSandboxMetadata | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=nothing)
+    annotations: Mapping[str, str] = field(default_factory=nothing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +165,7 @@ class PodSandboxStatsFilter:
     """All set fields must match; `id` may be a prefix."""
 
     id: str = ""
-    label_selector: Mapping[str, str] = field(default_factory=dict)
+    label_selector: Mapping[str, str] = field(default_factory=nothing)
 
 
 class MetricType(IntEnum):

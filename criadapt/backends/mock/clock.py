@@ -289,6 +289,8 @@ class Clock:
 
     def reach(self, time_ns: int) -> None:
         """Something that happened at `time_ns` was seen, so it cannot be earlier any more."""
+        if time_ns - self.now_ns >= MILLISECOND:
+            self._steps = 0  # it waited, so it is not a busy loop
         self.now_ns = max(self.now_ns, time_ns)
 
     def reach_present(self) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from msgspec.structs import replace
 
@@ -70,6 +72,10 @@ class Lifecycle:
 
     def load(self) -> None:
         """Take up where the last process left off."""
+        with _no_collections():
+            self._load()
+
+    def _load(self) -> None:
         for container in self._records.load(self._sharing):
             self._add(container)
             self._next_pid = max(self._next_pid, container.life.pid + 1)
@@ -321,3 +327,15 @@ class Lifecycle:
         """Write the change down, then let it be."""
         self._records.put_life(container.id, life)
         container.life = life
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector from walking, again and again, what is just being built to stay: half the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

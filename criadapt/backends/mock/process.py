@@ -38,7 +38,7 @@ class Proc:
     """A process: an asyncio task with a clock, descriptors and signal handlers of its own."""
 
     __slots__ = (
-        "_body", "_env", "args", "clock", "cwd", "ended", "fds", "handlers", "killed", "leader", "load",
+        "_begun", "_body", "_env", "args", "clock", "cwd", "ended", "fds", "handlers", "killed", "leader", "load",
         "machine", "memory", "name", "news", "number", "parent", "started_ns", "status", "task", "user",
     )  # fmt: skip
 
@@ -57,6 +57,7 @@ class Proc:
         at_ns: int,
     ) -> None:
         self.machine = machine
+        self._begun = False
         self._body = body
         self.args = args
         self.name = args[0].rpartition("/")[2] if args else ""
@@ -129,8 +130,9 @@ class Proc:
             self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
+        self._begun = True
         try:
-            status = await self._body(self)
+            status = await self._body(self) if not self.killed else 0
             if self.parent is None:
                 await self.clock.settle()  # nobody outside may see an end that lies in the future
             if self.killed:  # in its last breath, so that it came to its end before it noticed
@@ -196,8 +198,8 @@ class Proc:
         self.killed = number
         if self.task is None:
             self._finish(128 + number)
-        else:
-            self.task.cancel()
+        elif self._begun:
+            self.task.cancel()  # before its first step, a cancelled task would vanish without a trace
 
     def become(self, env: dict[str, str]) -> None:
         """Make ready for another program: its environment, and only ignored signals stay as they are."""

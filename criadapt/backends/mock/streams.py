@@ -19,29 +19,34 @@ SPEED = 2  # bytes a ns
 
 
 class Bell:
-    """Wakes those who are waiting for it."""
+    """Wakes those who are waiting for it.
 
-    __slots__ = ("_future",)
+    Whoever rings and then blocks can be sure that the woken run before time goes on: their futures are set directly.
+    """
+
+    __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._future: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
 
     @property
     def awaited(self) -> bool:
         """Whether somebody waits."""
-        return self._future is not None
+        return self._waiters is not None
 
     def ring(self) -> None:
         """Wake all who wait now."""
-        if self._future is not None:
-            self._future.set_result(None)
-            self._future = None
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def heard(self, clock: Clock | None = None) -> None:
         """Wait for the next ring; a process of a machine waits by its clock."""
-        if self._future is None:
-            self._future = asyncio.get_running_loop().create_future()
-        waiter = asyncio.shield(self._future)  # one waiter that is cancelled must not cancel the others
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
         await (waiter if clock is None else clock.wait(waiter))
 
 
