@@ -67,7 +67,11 @@ class Journal:
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error:
+            self._db.execute("ROLLBACK")
+            raise
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log back; touches the disk, so call it from a thread. Uses its own connection."""

@@ -62,6 +62,8 @@ class Checkpoints:
         record = self._running(id)
         validate.absolute(location, "location")
         path = Path(location)
+        if path.is_dir():  # noqa: ASYNC240 - one stat
+            raise InvalidArgument(f"location: {path} is a folder; name the file to write")
         if not path.parent.is_dir():
             raise InvalidArgument(f"location: the folder {path.parent} does not exist")
         await self._save(record, path, timeout)
@@ -121,7 +123,7 @@ class Checkpoints:
         validate.absolute(path, "checkpoint_path")
         manifest = self._read(Path(path))
         wanted = _match(manifest, configs)
-        sandbox_id = await self._sandboxes.run(config, handler)
+        sandbox_id = await self._sandboxes.run(config, handler, new=True)
         restored = []
         async with Undo("RestorePod") as undo:
             undo.push("remove the restored sandbox", partial(self._sandboxes.remove, sandbox_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -34,6 +35,8 @@ from criadapt.model.linux import LinuxContainerResources, NamespaceMode
 from criadapt.model.runtime import ContainerEventType
 from criadapt.model.sandbox import PodSandboxState
 from criadapt.model.signals import Signal
+
+log = logging.getLogger(__name__)
 
 LOG_DRAIN_SECONDS = 10.0
 """How long an exit may wait for the rest of the output: a process that left the container may hold its pipes."""
@@ -74,16 +77,20 @@ class Containers:
         config = validate.container(config, pod)
         _demand_ready(pod)
         key = names.container_key(pod.id, config.metadata or ContainerMetadata())
-        holder = self._store.named(key)
-        what = self._flights.under_way(key)
-        if holder is not None or (what is not None and what != config):
-            raise AlreadyExists(
-                f"container name {key[1]!r} (attempt {key[2]}) is taken in its pod"
-                + (f" by container {holder[:13]!r}; remove that one first" if holder else " by a call under way")
-            )
+        self._demand_free(key)
         return await self._flights.join(key, lambda: self._create(pod, config, checkpoint), config)
 
+    def _demand_free(self, key: tuple[str, ...]) -> None:
+        holder = self._store.named(key)
+        if holder is not None:
+            raise AlreadyExists(
+                f"container name {key[1]!r} (attempt {key[2]}) is taken in its pod by container {holder[:13]!r}; "
+                "remove that one first"
+            )
+
     async def _create(self, pod: SandboxRecord, config: ContainerConfig, checkpoint: str) -> str:
+        # Looked at inside the attempt: whoever waited for a rollback may find its remains holding the name.
+        self._demand_free(names.container_key(pod.id, config.metadata or ContainerMetadata()))
         image = await self._images.get(config.image.image if config.image else "")
         context = spec.security(config)
         self._demand_target(config, pod)
@@ -149,6 +156,8 @@ class Containers:
         pod = self._store.sandbox(record.sandbox_id)
         if id in self._starting:
             raise FailedPrecondition(f"container {id[:13]!r} is being started already")
+        if self._flights.under_way(("remove", id)):
+            raise FailedPrecondition(f"container {id[:13]!r} is being removed")
         record.started(self._now())
         _demand_ready(pod)
         self._demand_target(record.config, pod)
@@ -159,7 +168,7 @@ class Containers:
             self._starting.discard(id)
             early = self._early_exits.pop(id, None)
             if early is not None:
-                await self.exited(early)
+                await asyncio.shield(self.exited(early))  # nobody tells us a second time
 
     async def _start(self, record: ContainerRecord) -> None:
         try:
@@ -173,12 +182,15 @@ class Containers:
             except StartFailed as error:
                 undo.keep()
                 await self._pumps.stop(record.id)
-                failed = record.start_failed(self._now(), str(error), error.exit_code)
+                failed = self._store.container(record.id).start_failed(self._now(), str(error), error.exit_code)
                 self._store.put_container(failed)
                 self._events.publish(ContainerEventType.STOPPED, failed)
                 raise
             self._mark_started(record)
             undo.keep()
+        if self._store.sandbox(record.sandbox_id).state is not PodSandboxState.READY:
+            await self._backend.kill(record.id, Signal.SIGKILL)  # the pod was stopped meanwhile
+            _demand_ready(self._store.sandbox(record.sandbox_id))
 
     def _mark_started(self, record: ContainerRecord) -> None:
         current = self._store.container(record.id)  # its limits may have been updated meanwhile
@@ -191,7 +203,11 @@ class Containers:
 
         If the process does run, the container is RUNNING, and the caller's next StartContainer succeeds.
         """
-        found = await self._backend.inspect(record.id)
+        try:
+            found = await self._backend.inspect(record.id)
+        except CriadaptError:
+            await self._pumps.stop(record.id)
+            raise
         if found.state is EngineState.CREATED:
             await self._pumps.stop(record.id)
             return
@@ -221,13 +237,34 @@ class Containers:
         await self._drain(record)
         self._put_exit(id, found.finished_at or self._now(), found.exit_code, found.oom_killed)
 
+    async def caught_up(self, id: str, found: EngineContainer) -> None:
+        """Apply what the engine's list says and no event told: a start, an exit, output that nobody carries."""
+        record = self._store.find_container(id)
+        if record is None or id in self._starting or record.state is ContainerState.EXITED:
+            return
+        if record.state is ContainerState.CREATED and found.state is not EngineState.CREATED:
+            self._mark_started(record)
+            self._unanswered.add(id)
+        if found.state is not EngineState.CREATED and not self._pumps.is_running(id):
+            self._resume_log(record)
+        if found.state is EngineState.EXITED:
+            await self._finish(id, found)
+
+    def _resume_log(self, record: ContainerRecord) -> None:
+        try:
+            self._pumps.resume(record.id, record.log_path)
+        except OSError as error:
+            log.warning("log cannot be continued", extra={"container": record.id, "error": str(error)})
+
     async def lost(self, id: str, message: str) -> None:
         """The engine does not know the container any more."""
         record = self._store.find_container(id)
         if record is None or record.state is ContainerState.EXITED:
             return
         await self._pumps.stop(id)
-        self._put(record.lost(self._now(), message))
+        record = self._store.find_container(id)  # an exit may have been recorded meanwhile
+        if record is not None and record.state is not ContainerState.EXITED:
+            self._put(record.lost(self._now(), message))
 
     async def _drain(self, record: ContainerRecord) -> None:
         if record.kills_group:
@@ -286,16 +323,16 @@ class Containers:
         found = await engine.killed(self._backend, self._store, id)
         if found is not None:
             await self._finish(id, found)
+        else:
+            await self.lost(id, "the engine no longer has this container")
 
     async def stop_all(self, sandbox_id: str) -> None:
         """SIGKILL every running container of a sandbox, all at once."""
         running = [c.id for c in self._store.containers_of(sandbox_id) if c.state is ContainerState.RUNNING]
-        if len(running) == 1:
-            await self._kill(running[0])
-        elif running:
-            async with asyncio.TaskGroup() as group:
-                for id in running:
-                    group.create_task(self._kill(id))
+        ended = await asyncio.gather(*map(self._kill, running), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                raise error
 
     async def remove(self, id: str) -> None:
         """Remove the container, killing it if it runs; success if it is unknown. Its log file stays."""
@@ -335,6 +372,8 @@ class Containers:
         merged = merge(record.resources, changes)
         validate.resources(merged, "linux")
         if record.state is not ContainerState.EXITED:
+            if changes.memory_limit_in_bytes:  # both at once: engines refuse a memory limit above the swap limit
+                changes = replace(changes, memory_swap_limit_in_bytes=merged.memory_swap_limit_in_bytes)
             await self._backend.update(record.id, changes)
         current = self._store.container(record.id)
         self._store.put_container(replace(current, resources=merge(current.resources, changes)))

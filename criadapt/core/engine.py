@@ -40,7 +40,10 @@ async def killed(backend: Backend, store: Store, id: str) -> EngineContainer | N
     Returns what the engine says of it when its exit event did not come in time, None when it came. Raises
     DeadlineExceeded if it lives on.
     """
-    await backend.kill(id, Signal.SIGKILL)
+    try:
+        await backend.kill(id, Signal.SIGKILL)
+    except ContainerNotFound:
+        return None
     try:
         async with asyncio.timeout(EXIT_AFTER_KILL_SECONDS):
             await store.exited(id)

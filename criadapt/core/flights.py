@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from criadapt.errors import AlreadyExists
+
 T = TypeVar("T")
 
 
@@ -28,19 +30,24 @@ class Flights:
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[Any]] = {}
 
-    def under_way(self, key: Hashable) -> object | None:
-        """What the attempt at `key` was started with; None when there is none or it is being rolled back."""
+    def under_way(self, key: Hashable) -> bool:
+        """Whether there is an attempt at `key` that somebody waits for."""
         flight = self._flights.get(key)
-        return flight.what if flight is not None and flight.passengers else None
+        return flight is not None and flight.passengers > 0
 
-    async def join(self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]], what: object = True) -> T:
-        """Result of the attempt at `key`, started now if there is none."""
+    async def join(self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]], what: object = None) -> T:
+        """Result of the attempt at `key`, started now if there is none.
+
+        Raises AlreadyExists if the attempt under way was started with a different `what`.
+        """
         while (flight := self._flights.get(key)) is not None and not flight.passengers:
             await _landed(flight.task)
         if flight is None:
             flight = _Flight(asyncio.get_running_loop().create_task(start()), what)
             self._flights[key] = flight
             flight.task.add_done_callback(lambda task: self._end(key, task))
+        elif flight.what != what:
+            raise AlreadyExists(f"{_shown(key)} is being made by another call, with a different config")
         flight.passengers += 1
         try:
             result: T = await asyncio.shield(flight.task)
@@ -62,6 +69,10 @@ class Flights:
             task.cancel()
         for task in tasks:
             await _landed(task)
+
+
+def _shown(key: Hashable) -> str:
+    return "/".join(filter(None, key)) if isinstance(key, tuple) else str(key)
 
 
 async def _landed(task: asyncio.Task[Any]) -> None:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from criadapt.backends.base import Backend, EngineImage
 from criadapt.core.flights import Flights
 from criadapt.core.store import Store
+from criadapt.core.users import is_number
 from criadapt.errors import FailedPrecondition, ImageNotFound, InvalidArgument
 from criadapt.model.container import ContainerState
 from criadapt.model.image import AuthConfig, FilesystemUsage, Image, ImageFilter, ImageSpec
@@ -109,8 +110,8 @@ class Images:
             repo_tags=image.repo_tags,
             repo_digests=image.repo_digests,
             size=max(1, image.size),  # clients refuse an image of size 0
-            uid=int(user) if user.isdigit() else None,
-            username="" if user.isdigit() else user,
+            uid=int(user) if is_number(user) else None,
+            username="" if is_number(user) else user,
             pinned=any(
                 fnmatchcase(name, pattern)
                 for name in (*image.repo_tags, *image.repo_digests)

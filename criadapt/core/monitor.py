@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
-from criadapt.backends.base import Backend, EngineContainer, EngineEvent, EngineState, EventKind
+from criadapt.backends.base import Backend, EngineEvent, EngineState, EventKind
 from criadapt.core.containers import Containers
 from criadapt.core.sandboxes import Sandboxes
 from criadapt.core.store import Store
@@ -22,6 +23,7 @@ from criadapt.model.sandbox import PodSandboxState
 log = logging.getLogger(__name__)
 
 FIRST_RELIST_SECONDS = 1.0
+SETTLE_SECONDS = 0.2  # for an engine's event stream to open
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -36,14 +38,13 @@ class Monitor:
         sandboxes: Sandboxes,
         containers: Containers,
         relist_seconds: float,
-        now: Callable[[], int],
     ) -> None:
         self._store = store
         self._backend = backend
         self._sandboxes = sandboxes
         self._containers = containers
         self._relist = relist_seconds
-        self._now = now
+        self._look_soon = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self.trouble = ""
         """Why the engine cannot be used now; empty while it can."""
@@ -79,11 +80,12 @@ class Monitor:
                     attempt = 0
                     self._apply(event)
                 raise Unavailable("the engine closed its event stream")
-            except CriadaptError as error:
+            except Exception as error:
                 self._lost_touch(error)
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
-            await self._try_relist()
+            # Looked at a little later, when the new stream is open: what ends in between is seen by one of the two.
+            self._look_soon.set()
 
     def _apply(self, event: EngineEvent) -> None:
         if event.kind is EventKind.EXITED:
@@ -102,14 +104,18 @@ class Monitor:
         # The first look is early: it finds what ended between recovery and the begin of the event stream.
         pause = FIRST_RELIST_SECONDS
         while True:
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._look_soon.wait()
+                    self._look_soon.clear()
+                    await asyncio.sleep(SETTLE_SECONDS)
             await self._try_relist()
-            pause = self._relist
+            pause = self._relist if not self.trouble else FIRST_RELIST_SECONDS
 
     async def _try_relist(self) -> None:
         try:
             await self.relist()
-        except CriadaptError as error:
+        except Exception as error:
             self._lost_touch(error)
 
     async def relist(self) -> None:
@@ -126,8 +132,8 @@ class Monitor:
                 continue
             if engine is None:
                 await self._containers.lost(record.id, "the engine no longer has this container")
-            elif record.state is ContainerState.RUNNING and engine.state is EngineState.EXITED:
-                await self._containers.exited(_missed(engine))
+            else:
+                await self._containers.caught_up(record.id, engine)
         for sandbox in list(self._store.sandboxes()):
             engine = found.get(sandbox.id)
             if sandbox.id not in before or sandbox.state is not PodSandboxState.READY:
@@ -135,20 +141,13 @@ class Monitor:
             if engine is None:
                 await self._sandboxes.lost(sandbox.id, "the engine no longer has its infra container")
             elif engine.state is EngineState.EXITED:
-                await self._sandboxes.infra_exited(_missed(engine))
+                why = f"the infra process ended with exit code {engine.exit_code}"
+                await self._sandboxes.lost(sandbox.id, why)
 
-    def _lost_touch(self, error: CriadaptError) -> None:
-        if not self.trouble:
+    def _lost_touch(self, error: Exception) -> None:
+        """The engine, or our own code, failed; either way the runtime is not ready until the next good look."""
+        if not isinstance(error, CriadaptError):
+            log.error("monitor failed unexpectedly", exc_info=error)
+        elif not self.trouble:
             log.warning("engine is not available", extra={"error": str(error)})
-        self.trouble = str(error)
-
-
-def _missed(container: EngineContainer) -> EngineEvent:
-    """The exit event that did not arrive."""
-    return EngineEvent(
-        kind=EventKind.EXITED,
-        id=container.id,
-        time_ns=container.finished_at,
-        exit_code=container.exit_code,
-        oom_killed=container.oom_killed,
-    )
+        self.trouble = str(error) or type(error).__name__

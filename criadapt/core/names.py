@@ -71,15 +71,17 @@ def adopted_pod(label: str) -> PodSandboxMetadata:
     namespace, _, rest = label.partition("/")
     uid, _, rest = rest.partition("/")
     attempt, _, name = rest.partition("/")
-    return PodSandboxMetadata(
-        name=name or "unknown", uid=uid, namespace=namespace, attempt=int(attempt) if attempt.isdigit() else 0
-    )
+    return PodSandboxMetadata(name=name or "unknown", uid=uid, namespace=namespace, attempt=_attempt(attempt))
 
 
 def adopted_container(label: str) -> ContainerMetadata:
     """Metadata back from the container label."""
     attempt, _, name = label.partition("/")
-    return ContainerMetadata(name=name or "unknown", attempt=int(attempt) if attempt.isdigit() else 0)
+    return ContainerMetadata(name=name or "unknown", attempt=_attempt(attempt))
+
+
+def _attempt(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _pod(metadata: PodSandboxMetadata) -> str:

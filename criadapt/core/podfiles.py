@@ -48,8 +48,10 @@ class PodFiles:
             ("hosts", hosts),
             ("resolv.conf", resolv_conf(config.dns_config)),
         ):
-            with open(self._path(name), "w") as file:
+            path = self._path(name)
+            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(text)
+                os.fchmod(file.fileno(), 0o644)  # whatever the umask: containers run as anybody
 
     def remove(self) -> None:
         """Remove the files; success if there are none."""
@@ -92,6 +94,6 @@ def resolv_conf(dns: DNSConfig | None) -> str:
 
 def _host_file(path: str, default: str) -> str:
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return default

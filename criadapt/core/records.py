@@ -195,7 +195,7 @@ class ContainerRecord:
         return replace(
             self,
             started_at=self.started_at or now,
-            finished_at=now,
+            finished_at=max(now, self.started_at),
             exit_code=LOST_EXIT_CODE,
             reason="Unknown",
             message=message,

@@ -76,7 +76,7 @@ def plan(
         elif kind == names.KIND_SANDBOX:
             pods.add(stranger.id)
             steps.append(Keep(_adopted_sandbox(stranger, now)))
-        elif kind == names.KIND_CONTAINER:
+        elif kind == names.KIND_CONTAINER and stranger.labels.get(names.SANDBOX):
             members.append((_adopted_container(stranger, now), False))
     for record, resume in members:
         if record.sandbox_id not in pods:  # without its pod nobody could remove it through the pod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -171,7 +172,6 @@ def _build(
             sandboxes=sandboxes,
             containers=containers,
             relist_seconds=config.runtime.relist_seconds,
-            now=now,
         ),
         pumps=pumps,
     )
@@ -229,7 +229,10 @@ async def _discard(runtime: Runtime, sandbox: SandboxRecord) -> None:
 async def _fold_journal(journal: Journal) -> None:
     while True:
         await asyncio.sleep(JOURNAL_CHECKPOINT_SECONDS)
-        await asyncio.to_thread(journal.checkpoint)
+        try:
+            await asyncio.to_thread(journal.checkpoint)
+        except sqlite3.Error as error:  # a busy or full disk; the log only grows until the next time
+            log.warning("journal cannot be folded", extra={"error": str(error)})
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from criadapt.core.podfiles import PodFiles, hostname, make_log_directory, pod_f
 from criadapt.core.records import SandboxRecord
 from criadapt.core.store import Store
 from criadapt.core.undo import Undo
-from criadapt.errors import AlreadyExists, EngineError, InvalidArgument, Unsupported
+from criadapt.errors import AlreadyExists, ContainerNotFound, EngineError, InvalidArgument, Unsupported
 from criadapt.model.linux import LinuxContainerResources, NamespaceMode
 from criadapt.model.runtime import ContainerEventType
 from criadapt.model.sandbox import PodSandboxConfig, PodSandboxMetadata, PodSandboxState
@@ -55,11 +56,11 @@ class Sandboxes:
         self._flights = Flights()
         self._making: dict[str, EngineEvent | None] = {}
 
-    async def run(self, config: PodSandboxConfig | None, handler: str) -> str:
+    async def run(self, config: PodSandboxConfig | None, handler: str, *, new: bool = False) -> str:
         """Make a sandbox and return its id once it is READY.
 
-        A retry of the same joins the attempt under way, or gets the id of the ready sandbox it made. Raises
-        AlreadyExists when another sandbox holds the name.
+        A retry of the same joins the attempt under way, or gets the id of the ready sandbox it made, unless the
+        sandbox has to be `new`. Raises AlreadyExists when another sandbox holds the name.
         """
         config = validate.sandbox(config)
         self._demand_handler(handler, config)
@@ -67,16 +68,19 @@ class Sandboxes:
         holder = self._store.named(key)
         if holder is not None:
             record = self._store.sandbox(holder)
-            if record.state is PodSandboxState.READY and (record.config, record.handler) == (config, handler):
+            same = (record.config, record.handler) == (config, handler)
+            if same and not new and record.state is PodSandboxState.READY:
                 return record.id
+            self._demand_free(key)
+        return await self._flights.join(key, lambda: self._make(config, handler), (config, handler))
+
+    def _demand_free(self, key: tuple[str, ...]) -> None:
+        holder = self._store.named(key)
+        if holder is not None:
             raise AlreadyExists(
                 f"pod sandbox name {key[1]!r} in namespace {key[0]!r} (uid {key[2]!r}, attempt {key[3]}) "
                 f"is taken by sandbox {holder[:13]!r}; remove that one first"
             )
-        what = self._flights.under_way(key)
-        if what is not None and what != (config, handler):
-            raise AlreadyExists(f"pod sandbox name {key[1]!r} is taken by a call under way with another config")
-        return await self._flights.join(key, lambda: self._make(config, handler), (config, handler))
 
     def _demand_handler(self, handler: str, config: PodSandboxConfig) -> None:
         found = self._handlers.get(handler)
@@ -90,6 +94,8 @@ class Sandboxes:
             raise Unsupported(f"backend {self._backend.name!r} has no user namespaces for pods")
 
     async def _make(self, config: PodSandboxConfig, handler: str) -> str:
+        # Looked at inside the attempt: whoever waited for a rollback may find its remains holding the name.
+        self._demand_free(names.sandbox_key(config.metadata or PodSandboxMetadata()))
         image = await self._images.ensure(self._pause)
         draft = SandboxRecord(id="", config=config, handler=handler, created_at=self._now())
         pod_name = hostname(config, host_network=draft.host_network)
@@ -170,13 +176,17 @@ class Sandboxes:
             await self._flights.join(("stop", record.id), lambda: self._stop(record.id))
 
     async def _stop(self, id: str) -> None:
-        await self._containers.stop_all(id)
-        record = self._store.find_sandbox(id)
+        try:
+            await self._containers.stop_all(id)
+        finally:
+            # Not ready any more, even if a process could not be ended; the caller sees why, and calls again.
+            record = self._store.find_sandbox(id)
+            if record is not None and record.state is PodSandboxState.READY:
+                record = self._put_stopped(record)
         if record is None:
             return
-        if record.state is PodSandboxState.READY:
-            record = self._put_stopped(record)
-        await self._backend.kill(id, Signal.SIGKILL)
+        with suppress(ContainerNotFound):
+            await self._backend.kill(id, Signal.SIGKILL)
         if record.network_up:
             await self._network.detach(id, record.config)
             self._store.put_sandbox(self._store.sandbox(id).released())

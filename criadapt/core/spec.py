@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +19,7 @@ from criadapt.model.linux import (
     LinuxContainerResources,
     LinuxContainerSecurityContext,
     LinuxContainerUser,
+    NamespaceMode,
     NamespaceOption,
     ProfileType,
     SecurityProfile,
@@ -35,6 +37,7 @@ def infra(config: PodSandboxConfig, handler: str, image: EngineImage, hostname: 
     assert config.metadata is not None  # validated
     linux = config.linux
     context = linux.security_context if linux else None
+    options = (context.namespace_options if context else None) or NamespaceOption()
     seccomp = _seccomp(context.seccomp, context.seccomp_profile_path) if context else None
     user = LinuxContainerUser()
     if context and context.run_as_user is not None:
@@ -51,16 +54,20 @@ def infra(config: PodSandboxConfig, handler: str, image: EngineImage, hostname: 
         hostname=hostname,
         labels=names.sandbox_labels(config.metadata),
         annotations=config.annotations,
-        namespaces=(context.namespace_options if context else None) or NamespaceOption(),
+        namespaces=options,
         handler=handler,
         cgroup_parent=linux.cgroup_parent if linux else "",
         resources=LinuxContainerResources(cpu_shares=INFRA_CPU_SHARES, oom_score_adj=INFRA_OOM_SCORE_ADJ),
         sysctls=linux.sysctls if linux else {},
-        port_mappings=tuple(mapping for mapping in config.port_mappings if mapping.host_port),
+        port_mappings=tuple(
+            mapping
+            for mapping in config.port_mappings
+            if mapping.host_port and options.network is not NamespaceMode.NODE  # the host's ports are its own already
+        ),
         no_new_privs=True,
         readonly_rootfs=True,
         seccomp=seccomp,
-        apparmor=context.apparmor if context else None,
+        apparmor=_plain_apparmor(context.apparmor) if context and context.apparmor else None,
         selinux=context.selinux_options if context else None,
     )
 
@@ -167,7 +174,7 @@ def mounts(config: ContainerConfig, files: PodFiles, image_mounts: Mapping[int, 
     """The asked-for mounts and the pod's own files where none covers them, parents before children."""
     found = []
     for position, mount in enumerate(config.mounts):
-        path = "/" + mount.container_path.strip("/")
+        path = posixpath.normpath("/" + mount.container_path.lstrip("/"))
         mount = replace(mount, container_path=path)
         if mount.image is not None and position in image_mounts:
             mount = replace(mount, image=replace(mount.image, image=image_mounts[position]))
@@ -175,7 +182,7 @@ def mounts(config: ContainerConfig, files: PodFiles, image_mounts: Mapping[int, 
     taken = {mount.container_path for mount in found}
     readonly = security(config).readonly_rootfs
     found += [mount for mount in _pod_mounts(files, readonly) if mount.container_path not in taken]
-    return tuple(sorted(found, key=lambda mount: mount.container_path.count("/")))
+    return tuple(sorted(found, key=lambda mount: len([part for part in mount.container_path.split("/") if part])))
 
 
 @lru_cache(maxsize=256)
@@ -228,8 +235,7 @@ def _seccomp(profile: SecurityProfile | None, deprecated: str) -> SecurityProfil
 def _apparmor(context: LinuxContainerSecurityContext) -> SecurityProfile | None:
     """None for the engine's default."""
     if context.apparmor is not None:
-        ref = context.apparmor.localhost_ref.removeprefix("localhost/")
-        return replace(context.apparmor, localhost_ref=ref)
+        return _plain_apparmor(context.apparmor)
     old = context.apparmor_profile
     if old in ("", "runtime/default"):
         return None
@@ -238,3 +244,8 @@ def _apparmor(context: LinuxContainerSecurityContext) -> SecurityProfile | None:
     if old.startswith("localhost/"):
         return SecurityProfile(profile_type=ProfileType.LOCALHOST, localhost_ref=old.removeprefix("localhost/"))
     raise InvalidArgument(f"config.linux.security_context.apparmor_profile {old[:80]!r} is not a profile")
+
+
+def _plain_apparmor(profile: SecurityProfile) -> SecurityProfile:
+    """Some callers write the old prefix into the new field too."""
+    return replace(profile, localhost_ref=profile.localhost_ref.removeprefix("localhost/"))

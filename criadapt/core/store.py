@@ -8,6 +8,7 @@ forget. Everything runs on one event loop: there are no locks.
 from __future__ import annotations
 
 import asyncio
+import logging
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -24,6 +25,8 @@ from criadapt.model.sandbox import PodSandboxFilter
 
 Record = TypeVar("Record", SandboxRecord, ContainerRecord)
 Listener = Callable[[SandboxRecord | ContainerRecord, bool], None]
+
+log = logging.getLogger(__name__)
 
 _SANDBOX, _CONTAINER = "sandbox", "container"
 
@@ -78,7 +81,13 @@ class Store:
 
     def _load(self, kind: str, cls: type[Record]) -> list[Record]:
         decode = msgspec.json.Decoder(cls).decode
-        return sorted((decode(body) for _, body in self._journal.load(kind)), key=lambda record: record.created_at)
+        records = []
+        for id, body in self._journal.load(kind):
+            try:
+                records.append(decode(body))
+            except msgspec.MsgspecError as error:  # its engine container will be adopted instead
+                log.error("journal row cannot be read", extra={"kind": kind, "id": id, "error": str(error)})
+        return sorted(records, key=lambda record: record.created_at)
 
     def note_pending(self, record: SandboxRecord) -> None:
         """Journal a sandbox being made, so that a crash from here on leaves a trace to clean up; nobody sees it."""
@@ -124,7 +133,7 @@ class Store:
             return
         del self._sandboxes[id]
         self._sandbox_ids.discard(id)
-        self._names.pop(names.sandbox_key(record.metadata), None)
+        self._free(names.sandbox_key(record.metadata), id)
         self._of_sandbox.pop(id, None)
         self.sandbox_revision += 1
         self._tell(record, dropped=True)
@@ -137,11 +146,15 @@ class Store:
             return
         del self._containers[id]
         self._container_ids.discard(id)
-        self._names.pop(names.container_key(record.sandbox_id, record.metadata), None)
+        self._free(names.container_key(record.sandbox_id, record.metadata), id)
         self._of_sandbox.get(record.sandbox_id, {}).pop(id, None)
         self.container_revision += 1
         self._wake(id)
         self._tell(record, dropped=True)
+
+    def _free(self, key: tuple[str, ...], id: str) -> None:
+        if self._names.get(key) == id:
+            del self._names[key]
 
     def _tell(self, record: SandboxRecord | ContainerRecord, *, dropped: bool) -> None:
         for listener in self.listeners:

@@ -60,8 +60,9 @@ class Undo:
             try:
                 async with asyncio.timeout_at(deadline):
                     await action()
-            except Exception as error:
-                self.failures.append(f"{step}: {error}")
-                log.warning("undo failed", extra={"what": self._what, "step": step, "error": str(error)})
+            except (Exception, asyncio.CancelledError) as error:  # a step's own cancellation must not skip the others
+                reason = str(error) or type(error).__name__
+                self.failures.append(f"{step}: {reason}")
+                log.warning("undo failed", extra={"what": self._what, "step": step, "error": reason})
         if self.failures and self.on_failure is not None:
             self.on_failure(self.failures)

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from criadapt.errors import InvalidArgument, Unsupported
 from criadapt.model.linux import LinuxContainerSecurityContext, LinuxContainerUser, SupplementalGroupsPolicy
 
+MAX_ID = 2**32 - 2  # the kernel keeps the last one for "no id"
+
 ReadFile = Callable[[str], Awaitable[bytes | None]]
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` is an id the kernel can have: ASCII digits, not too many."""
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +65,19 @@ class _Files:
         self._cache: dict[str, list[list[str]]] = {}
 
     async def account(self, user: str) -> _Account:
-        number = int(user) if user.isdigit() else None
+        number = int(user) if is_number(user) else None
         for name, _, uid, gid, *_ in await self._rows("/etc/passwd", 4, needed=number is None):
-            if (name == user if number is None else uid == user) and uid.isdigit() and gid.isdigit():
+            if (name == user if number is None else uid == user) and is_number(uid) and is_number(gid):
                 return _Account(name, int(uid), int(gid))
         if number is None:
             raise InvalidArgument(f"user {user!r} is not in the image's /etc/passwd; use a name it has, or a number")
         return _Account("", number, 0)
 
     async def group_id(self, group: str) -> int:
-        if group.isdigit():
+        if is_number(group):
             return int(group)
         for name, _, gid, *_ in await self._rows("/etc/group", 3, needed=True):
-            if name == group and gid.isdigit():
+            if name == group and is_number(gid):
                 return int(gid)
         raise InvalidArgument(f"group {group!r} is not in the image's /etc/group; use a name it has, or a number")
 
@@ -78,7 +85,7 @@ class _Files:
         return {
             int(gid)
             for _, _, gid, members, *_ in await self._rows("/etc/group", 4, needed=False)
-            if gid.isdigit() and user in members.split(",")
+            if is_number(gid) and user in members.split(",")
         }
 
     async def _rows(self, path: str, columns: int, *, needed: bool) -> list[list[str]]:

@@ -100,8 +100,6 @@ def container(config: ContainerConfig | None, pod: SandboxRecord) -> ContainerCo
         raise InvalidArgument("config.working_dir contains a NUL character")
     if config.log_path:
         _relative(config.log_path, "config.log_path")
-    if config.stdin_once and not config.stdin:
-        raise InvalidArgument("config.stdin_once needs config.stdin")
     for number, mount in enumerate(config.mounts):
         _mount(mount, f"config.mounts[{number}]")
     for number, device in enumerate(config.devices):
@@ -138,10 +136,10 @@ def resources(limits: LinuxContainerResources | None, where: str) -> None:
     if not -1000 <= limits.oom_score_adj <= 1000:
         raise InvalidArgument(f"{where}.oom_score_adj {limits.oom_score_adj} is not within -1000 and 1000")
     for field in ("cpuset_cpus", "cpuset_mems"):
-        if not re.fullmatch(r"(?:\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)?\s*", getattr(limits, field)):
+        if not re.fullmatch(r"(?:[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)?", getattr(limits, field)):
             raise InvalidArgument(f"{where}.{field} {_cut(getattr(limits, field))} is not a list such as 0-3,8")
     for limit in limits.hugepage_limits:
-        if not re.fullmatch(r"\d+[KMG]i?B", limit.page_size):
+        if not re.fullmatch(r"[0-9]+[KMG]i?B", limit.page_size):
             raise InvalidArgument(
                 f"{where}.hugepage_limits: page_size {_cut(limit.page_size)} is not a size such as 2MB"
             )

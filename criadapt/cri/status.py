@@ -25,8 +25,8 @@ CODES: Mapping[type[errors.CriadaptError], grpc.StatusCode] = {
     errors.EngineError: grpc.StatusCode.UNKNOWN,
 }
 
-MAX_MESSAGE = 2048
-"""Characters of a status message: it travels in a header, and clients accept 8 KiB of those in all."""
+MAX_MESSAGE = 4096
+"""Bytes of a status message: it travels percent-encoded in a header, and clients accept 8 KiB of those in all."""
 
 
 def code_of(error: errors.CriadaptError) -> grpc.StatusCode:
@@ -40,4 +40,9 @@ def code_of(error: errors.CriadaptError) -> grpc.StatusCode:
 def message_of(error: BaseException) -> str:
     """Text for the status, cut to what a header can hold."""
     text = str(error) or type(error).__name__
-    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+    size = 0
+    for at, char in enumerate(text):
+        size += 1 if " " <= char <= "~" and char != "%" else 3 * len(char.encode("utf-8", "replace"))
+        if size > MAX_MESSAGE:
+            return text[:at] + "..."
+    return text

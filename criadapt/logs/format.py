@@ -29,34 +29,44 @@ def parse_timestamp(text: str) -> int:
 
 
 class LineSplitter:
-    """Cuts the bytes of one stream into log entries. Feed it, then flush it at the end of the stream."""
+    """Cuts the bytes of one stream into log entries.
 
-    __slots__ = ("_full", "_partial", "_rest")
+    Entries depend on the chunk alone: what a chunk leaves unfinished becomes a P entry at once instead of waiting for
+    its end. So output is in the log as soon as it was read, and a chunk that is read again after a restart gives the
+    same entries again, which can then be counted and skipped.
+    """
+
+    __slots__ = ("_full", "_open", "_partial")
 
     def __init__(self, stream: str) -> None:
         self._full = f" {stream} F ".encode()
         self._partial = f" {stream} P ".encode()
-        self._rest = b""
+        self._open = False
 
     def feed(self, data: bytes, stamp: bytes) -> list[bytes]:
-        """Complete entries in `data`, each stamped with `stamp`; an unfinished line is kept for the next call."""
-        lines = (self._rest + data if self._rest else data).split(b"\n")
+        """Entries of a chunk, each stamped with `stamp`."""
+        lines = data.split(b"\n")
         rest = lines.pop()
         entries: list[bytes] = []
         for line in lines:
             if line.endswith(b"\r"):
                 line = line[:-1]
-            while len(line) > MAX_CONTENT:
-                entries.append(b"".join((stamp, self._partial, line[:MAX_CONTENT], b"\n")))
-                line = line[MAX_CONTENT:]
+            line = self._cut(line, stamp, entries)
             entries.append(b"".join((stamp, self._full, line, b"\n")))
-        while len(rest) > MAX_CONTENT:
-            entries.append(b"".join((stamp, self._partial, rest[:MAX_CONTENT], b"\n")))
-            rest = rest[MAX_CONTENT:]
-        self._rest = rest
+        if rest:
+            rest = self._cut(rest, stamp, entries)
+            entries.append(b"".join((stamp, self._partial, rest, b"\n")))
+        self._open = bool(rest)
         return entries
 
-    def flush(self, stamp: bytes) -> list[bytes]:
-        """The last line, where the stream ended without a newline. It is whole: nothing follows it."""
-        rest, self._rest = self._rest, b""
-        return [b"".join((stamp, self._full, rest, b"\n"))] if rest else []
+    def _cut(self, line: bytes, stamp: bytes, entries: list[bytes]) -> bytes:
+        """Add the full pieces of a long line; returns what is left of it."""
+        while len(line) > MAX_CONTENT:
+            entries.append(b"".join((stamp, self._partial, line[:MAX_CONTENT], b"\n")))
+            line = line[MAX_CONTENT:]
+        return line
+
+    def finish(self, stamp: bytes) -> list[bytes]:
+        """The stream ended: a line without a newline is ended by an empty F entry, since nothing follows it."""
+        was_open, self._open = self._open, False
+        return [b"".join((stamp, self._full, b"\n"))] if was_open else []

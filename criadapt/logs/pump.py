@@ -8,7 +8,7 @@ from pathlib import Path
 
 from criadapt.backends.base import Backend
 from criadapt.errors import CriadaptError, FailedPrecondition, Unsupported
-from criadapt.logs.resume import resume_point
+from criadapt.logs.resume import mend, resume_point
 from criadapt.logs.writer import LogWriter
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,9 @@ class Pumps:
         if not path:
             self._launch(id, None, since=0)
             return
+        mend(Path(path))
         since, count = resume_point(Path(path))
-        # The last chunk may not have been written as a whole line yet: ask for it again, skip what is there.
+        # Several chunks may carry the last time: ask for them again, skip the entries that are there.
         self._launch(id, LogWriter(path, skip=(since, count)), since=max(0, since - 1))
 
     def reopen(self, id: str) -> None:
@@ -74,11 +75,12 @@ class Pumps:
             self._writers[id] = writer
         task = asyncio.get_running_loop().create_task(self._pump(id, writer, since))
         self._tasks[id] = task
-        task.add_done_callback(lambda _: self._landed(id, writer))
+        task.add_done_callback(lambda _: self._landed(id, writer, task))
 
-    def _landed(self, id: str, writer: LogWriter | None) -> None:
-        self._tasks.pop(id, None)
-        self._writers.pop(id, None)
+    def _landed(self, id: str, writer: LogWriter | None, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(id) is task:
+            del self._tasks[id]
+            self._writers.pop(id, None)
         if writer is not None:
             self.dropped += writer.dropped
             writer.close()
@@ -94,5 +96,7 @@ class Pumps:
                     log.warning("log entries lost", extra={"container": id, "lost": writer.dropped})
         except Unsupported:
             log.debug("engine gives no output", extra={"container": id})
-        except CriadaptError as error:
+        except CriadaptError as error:  # the monitor starts the pump anew when the engine is back
             log.warning("log pump stopped", extra={"container": id, "error": str(error)})
+        except Exception:
+            log.exception("log pump failed", extra={"container": id})

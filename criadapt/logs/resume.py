@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from criadapt.logs.format import MAX_CONTENT, parse_timestamp
+from criadapt.logs.format import parse_timestamp
 
-_TAIL = 8 * (MAX_CONTENT + 64)  # a chunk is written at once; several of its entries may share the last time
+_BLOCK = 64 * 1024
 
 
 def resume_point(path: Path) -> tuple[int, int]:
@@ -33,27 +35,56 @@ def _rotated(path: Path) -> list[Path]:
 
 
 def _last_entries(path: Path) -> tuple[int, int] | None:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return None
-    last: bytes | None = None
+    """Time and number of the file's last entries with one time; None if it has no entry."""
+    last = b""
     count = 0
-    for line in reversed(lines):
-        stamp, space, _ = line.partition(b" ")
-        if not space:
-            continue
-        if last is None:
-            last = stamp
-        elif stamp != last:
+    for line in _backwards(path):
+        stamp = line.partition(b" ")[0]
+        if last and stamp != last:
             break
+        last = stamp
         count += 1
-    if last is None:
-        return None
     try:
-        return (parse_timestamp(last.decode("ascii", "replace")), count)
+        return (parse_timestamp(last.decode("ascii", "replace")), count) if last else None
     except ValueError:
         return None
+
+
+def _backwards(path: Path) -> Iterator[bytes]:
+    """Whole lines of a file, last one first. A chunk may have given thousands of entries: there is no fixed tail."""
+    try:
+        with path.open("rb") as file:
+            position = file.seek(0, os.SEEK_END)
+            rest = b""
+            torn = True  # what stands behind the last newline was never finished
+            while position:
+                step = min(_BLOCK, position)
+                position -= step
+                file.seek(position)
+                first, *lines = (file.read(step) + rest).split(b"\n")
+                rest = first
+                for line in reversed(lines):
+                    if not torn:
+                        yield line
+                    torn = False
+            if rest and not torn:
+                yield rest
+    except OSError:
+        return
+
+
+def mend(path: Path) -> None:
+    """Cut off an entry that was never finished, so that the next one does not join it. Success without a file."""
+    with suppress(FileNotFoundError), path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position:
+            start = max(0, position - _BLOCK)
+            file.seek(start)
+            newline = file.read(position - start).rfind(b"\n")
+            if newline >= 0:
+                position = start + newline + 1
+                break
+            position = start
+        if position < end:
+            file.truncate(position)

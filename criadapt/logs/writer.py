@@ -36,31 +36,41 @@ class LogWriter:
         splitter = self._splitters.get(stream)
         if splitter is None:
             splitter = self._splitters[stream] = LineSplitter(stream)
-        entries = splitter.feed(data, timestamp(time_ns).encode())
-        if self._skip:
-            entries = self._without_written(entries, time_ns)
-        self._append(entries)
+        self._append(splitter.feed(data, timestamp(time_ns).encode()), time_ns)
 
     def finish(self) -> None:
-        """The streams ended: write what is left of them and close the file."""
+        """The streams ended: end their last lines and close the file."""
         stamp = timestamp(self._last).encode()
-        self._append([entry for splitter in self._splitters.values() for entry in splitter.flush(stamp)])
+        entries = [entry for splitter in self._splitters.values() for entry in splitter.finish(stamp)]
+        self._append(entries, self._last)
         self.close()
 
     def reopen(self) -> None:
         """Go on in a file of the old name. When this returns the file exists and the renamed one gets no more.
 
-        A line begun before goes to the new file as a whole. If the new file cannot be made the old one stays open.
+        If the new file cannot be made the old one stays open.
         """
         fd = self._open()
         self.close()
         self._fd = fd
 
     def close(self) -> None:
-        """Let go of the file; unfinished lines stay in memory."""
+        """Let go of the file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _append(self, entries: list[bytes], time_ns: int) -> None:
+        if self._skip:
+            entries = self._without_written(entries, time_ns)
+        if not entries:
+            return
+        try:
+            if self._fd < 0:
+                self._fd = self._open()
+            self._write_whole(self._fd, b"".join(entries))
+        except OSError:
+            self.dropped += len(entries)
 
     def _without_written(self, entries: list[bytes], time_ns: int) -> list[bytes]:
         if time_ns > self._skip_time:
@@ -70,18 +80,15 @@ class LogWriter:
         self._skip -= skipped
         return entries[skipped:]
 
-    def _append(self, entries: list[bytes]) -> None:
-        if not entries:
-            return
+    def _write_whole(self, fd: int, data: bytes) -> None:
+        """All of `data` or nothing of it: half an entry would be joined to the next one."""
+        written = os.write(fd, data)
         try:
-            if self._fd < 0:
-                self._fd = self._open()
-            data = b"".join(entries)
-            written = os.write(self._fd, data)
             while written < len(data):
-                written += os.write(self._fd, data[written:])
+                written += os.write(fd, data[written:])
         except OSError:
-            self.dropped += len(entries)
+            os.ftruncate(fd, os.fstat(fd).st_size - written)
+            raise
 
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)

@@ -18,7 +18,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
+_DIGEST = re.compile(r"[a-z][a-z0-9]*(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
 _ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
@@ -42,6 +42,8 @@ class ImageRef:
     @classmethod
     def parse(cls, text: str) -> ImageRef:
         """Parse and normalise. Raises InvalidArgument saying which part is wrong."""
+        if is_image_id(text):
+            raise _invalid(text, "64 hex digits are an image id, not a name")
         rest, _, digest = text.partition("@")
         if "@" in text and not (_DIGEST.fullmatch(digest) and _digest_length_fits(digest)):
             raise _invalid(text, f"{digest!r} is not a digest such as sha256:<64 hex digits>")
@@ -80,4 +82,4 @@ def _digest_length_fits(digest: str) -> bool:
 
 def _invalid(text: str, why: str) -> InvalidArgument:
     shown = text if len(text) <= 200 else text[:197] + "..."
-    return InvalidArgument(f"image reference {shown!r}: {why}")
+    return InvalidArgument(f"image reference {shown!r}: {why if len(why) <= 200 else why[:197] + '...'}")

@@ -99,7 +99,7 @@ class Signal(IntEnum):
         Raises InvalidArgument for anything else.
         """
         word = text.strip().upper()
-        if word.isdigit():
+        if word.isascii() and word.isdigit():
             found = _BY_NUMBER.get(int(word))
         else:
             word = word if word.startswith("SIG") else "SIG" + word

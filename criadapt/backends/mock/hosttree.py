@@ -21,8 +21,12 @@ class HostHandle(Handle):
         self._replay_until = replay_until
 
     def read(self, position: int, size: int) -> bytes:
-        """Up to `size` bytes at `position`."""
-        return os.pread(self._descriptor, size, position)
+        """Up to `size` bytes at `position`; short only at the end, though /proc gives a page at a time."""
+        parts = []
+        while size > 0 and (part := os.pread(self._descriptor, size, position)):
+            parts.append(part)
+            position, size = position + len(part), size - len(part)
+        return b"".join(parts)
 
     def write(self, position: int, data: bytes, time_ns: int) -> None:
         """Overwrite or extend."""
