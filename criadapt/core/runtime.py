@@ -35,11 +35,18 @@ from criadapt.journal import Journal
 from criadapt.logs.pump import Pumps
 from criadapt.model.container import ContainerState
 from criadapt.model.runtime import RuntimeCondition, RuntimeStatus
-from criadapt.network.base import EngineNetwork, Network
+from criadapt.network.base import READY, EngineNetwork, Network
 
 log = logging.getLogger(__name__)
 
 JOURNAL_CHECKPOINT_SECONDS = 30.0
+
+_ALL_READY = RuntimeStatus(
+    conditions=(
+        RuntimeCondition(type="RuntimeReady", status=True),
+        RuntimeCondition(type="NetworkReady", status=True),
+    )
+)
 
 
 @dataclass(slots=True)
@@ -68,19 +75,15 @@ class Runtime:
         """The two conditions that kubelet insists on. Never fails: what is wrong is the answer."""
         trouble = self.monitor.trouble
         network = await self.network.readiness()
-        return RuntimeStatus(
-            conditions=(
-                RuntimeCondition(
-                    type="RuntimeReady",
-                    status=not trouble,
-                    reason="EngineUnavailable" if trouble else "",
-                    message=trouble,
-                ),
-                RuntimeCondition(
-                    type="NetworkReady", status=network.ready, reason=network.reason, message=network.message
-                ),
-            )
+        if not trouble and network == READY:
+            return _ALL_READY
+        engine = RuntimeCondition(
+            type="RuntimeReady", status=not trouble, reason="EngineUnavailable" if trouble else "", message=trouble
         )
+        pods = RuntimeCondition(
+            type="NetworkReady", status=network.ready, reason=network.reason, message=network.message
+        )
+        return RuntimeStatus(conditions=(engine, pods))
 
     def set_pod_cidr(self, cidr: str) -> None:
         """The node was given this pod address range; empty means nothing."""

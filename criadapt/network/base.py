@@ -19,6 +19,9 @@ class Readiness:
     message: str = ""
 
 
+READY = Readiness(ready=True)
+
+
 class Network(ABC):
     """Connects infra containers. Both calls are idempotent and never run for pods on the host network."""
 
@@ -55,4 +58,4 @@ class EngineNetwork(Network):
 
     async def readiness(self) -> Readiness:
         """Always: what the engine itself lacks is said by RuntimeReady."""
-        return Readiness(ready=True)
+        return READY

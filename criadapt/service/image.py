@@ -10,10 +10,9 @@ import msgspec
 from criadapt.core.runtime import Runtime
 from criadapt.cri.codec import decode_field, encode
 from criadapt.cri.v1 import api_pb2 as pb
-from criadapt.cri.wire import message_field
 from criadapt.model.image import AuthConfig, ImageFilter, ImageSpec
 from criadapt.service.handlers import Answer
-from criadapt.service.rows import ROWS_FIELD, chunks
+from criadapt.service.rows import chunks, encoded
 
 
 class ImageService:
@@ -24,11 +23,11 @@ class ImageService:
 
     async def ListImages(self, request: pb.ListImagesRequest, context: Any) -> Answer:
         images = await self._images.list(decode_field(ImageFilter, request, "filter"))
-        return pb.ListImagesResponse(images=map(encode, images))
+        return b"".join(await encoded(images))
 
     async def StreamImages(self, request: pb.StreamImagesRequest, context: Any) -> AsyncIterator[Answer]:
         images = await self._images.list(decode_field(ImageFilter, request, "filter"))
-        for chunk in chunks(message_field(ROWS_FIELD, encode(image).SerializeToString()) for image in images):
+        for chunk in chunks(await encoded(images)):
             yield chunk
 
     async def ImageStatus(self, request: pb.ImageStatusRequest, context: Any) -> Answer:

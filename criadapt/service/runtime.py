@@ -14,11 +14,12 @@ from criadapt.cri.v1 import api_pb2 as pb
 from criadapt.cri.wire import integer_field, message_field
 from criadapt.model.container import ContainerConfig, ContainerFilter
 from criadapt.model.linux import LinuxContainerResources
+from criadapt.model.runtime import RuntimeStatus
 from criadapt.model.sandbox import PodSandboxConfig, PodSandboxFilter
 from criadapt.model.stats import ContainerStatsFilter, PodSandboxStatsFilter
 from criadapt.service import info
 from criadapt.service.handlers import Answer
-from criadapt.service.rows import ROWS_FIELD, Rows, chunks
+from criadapt.service.rows import Rows, chunks, encoded
 
 RUNTIME_NAME = "criadapt"
 KUBELET_API_VERSION = "0.1.0"  # kubelet's own constant; it refuses any other
@@ -31,6 +32,7 @@ class RuntimeService:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._rows = Rows(runtime.store)
+        self._status: tuple[RuntimeStatus | None, bytes] = (None, b"")
         self._version = pb.VersionResponse(
             version=KUBELET_API_VERSION,
             runtime_name=RUNTIME_NAME,
@@ -158,14 +160,13 @@ class RuntimeService:
 
     async def ListContainerStats(self, request: pb.ListContainerStatsRequest, context: Any) -> Answer:
         stats = await self._runtime.stats.containers(decode_field(ContainerStatsFilter, request, "filter"))
-        return pb.ListContainerStatsResponse(stats=map(encode, stats))
+        return b"".join(await encoded(stats))
 
     async def StreamContainerStats(
         self, request: pb.StreamContainerStatsRequest, context: Any
     ) -> AsyncIterator[Answer]:
-        for chunk in _stream(
-            await self._runtime.stats.containers(decode_field(ContainerStatsFilter, request, "filter"))
-        ):
+        stats = await self._runtime.stats.containers(decode_field(ContainerStatsFilter, request, "filter"))
+        for chunk in chunks(await encoded(stats)):
             yield chunk
 
     async def PodSandboxStats(self, request: pb.PodSandboxStatsRequest, context: Any) -> Answer:
@@ -173,12 +174,13 @@ class RuntimeService:
 
     async def ListPodSandboxStats(self, request: pb.ListPodSandboxStatsRequest, context: Any) -> Answer:
         stats = await self._runtime.stats.pods(decode_field(PodSandboxStatsFilter, request, "filter"))
-        return pb.ListPodSandboxStatsResponse(stats=map(encode, stats))
+        return b"".join(await encoded(stats))
 
     async def StreamPodSandboxStats(
         self, request: pb.StreamPodSandboxStatsRequest, context: Any
     ) -> AsyncIterator[Answer]:
-        for chunk in _stream(await self._runtime.stats.pods(decode_field(PodSandboxStatsFilter, request, "filter"))):
+        stats = await self._runtime.stats.pods(decode_field(PodSandboxStatsFilter, request, "filter"))
+        for chunk in chunks(await encoded(stats)):
             yield chunk
 
     # ------------------------------------------------------------------ runtime
@@ -188,12 +190,18 @@ class RuntimeService:
         return pb.UpdateRuntimeConfigResponse()
 
     async def Status(self, request: pb.StatusRequest, context: Any) -> Answer:
-        return pb.StatusResponse(
-            status=encode(await self._runtime.status()),
-            info=info.of_runtime(self._runtime) if request.verbose else None,
-            runtime_handlers=map(encode, self._runtime.info.handlers),
-            features=encode(self._runtime.info.features),
-        )
+        status = await self._runtime.status()
+        if status != self._status[0]:  # kubelet asks every second or two, and hardly ever is there news
+            engine = self._runtime.info
+            answer = pb.StatusResponse(
+                status=encode(status),
+                runtime_handlers=map(encode, engine.handlers),
+                features=encode(engine.features),
+            )
+            self._status = (status, answer.SerializeToString())
+        if request.verbose:
+            return self._status[1] + pb.StatusResponse(info=info.of_runtime(self._runtime)).SerializeToString()
+        return self._status[1]
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -232,12 +240,12 @@ class RuntimeService:
         return pb.ListMetricDescriptorsResponse(descriptors=map(encode, self._runtime.stats.descriptors()))
 
     async def ListPodSandboxMetrics(self, request: pb.ListPodSandboxMetricsRequest, context: Any) -> Answer:
-        return pb.ListPodSandboxMetricsResponse(pod_metrics=map(encode, await self._runtime.stats.pod_metrics()))
+        return b"".join(await encoded(await self._runtime.stats.pod_metrics()))
 
     async def StreamPodSandboxMetrics(
         self, request: pb.StreamPodSandboxMetricsRequest, context: Any
     ) -> AsyncIterator[Answer]:
-        for chunk in _stream(await self._runtime.stats.pod_metrics()):
+        for chunk in chunks(await encoded(await self._runtime.stats.pod_metrics())):
             yield chunk
 
     async def RuntimeConfig(self, request: pb.RuntimeConfigRequest, context: Any) -> Answer:
@@ -251,8 +259,3 @@ class RuntimeService:
             decode_field(LinuxContainerResources, request, "resources"),
         )
         return pb.UpdatePodSandboxResourcesResponse()
-
-
-def _stream(items: list[Any]) -> Any:
-    """Items as the messages of a streamed list."""
-    return chunks(message_field(ROWS_FIELD, encode(item).SerializeToString()) for item in items)
