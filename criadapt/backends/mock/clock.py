@@ -73,6 +73,7 @@ class Scheduler:
         "_serial",
         "_thawed",
         "_timer",
+        "_watchers",
         "wall",
     )
 
@@ -87,6 +88,7 @@ class Scheduler:
         self._frozen: int | None = None
         self._thawed: asyncio.Future[None] | None = None
         self._closed = False
+        self._watchers: list[asyncio.Future[None]] | None = None
 
     @property
     def frozen(self) -> bool:
@@ -102,6 +104,18 @@ class Scheduler:
         """Call back at `time_ns`, after everything that happens before."""
         self._push(time_ns, callback)
         self._kick()
+
+    async def present(self) -> None:
+        """Wait, from outside, until all that should have happened by now has; not for a frozen machine."""
+        if self._closed or self._frozen is not None:
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._watchers = [*(self._watchers or ()), reached]
+        self.at(self.wall.now(), lambda: None if reached.done() else reached.set_result(None))
+        try:
+            await reached
+        finally:
+            self._watchers.remove(reached)
 
     def earliest(self) -> int | None:
         """When the next sleeper wakes."""
@@ -165,6 +179,9 @@ class Scheduler:
         self._closed = True
         self._heap.clear()
         self._stop_timer()
+        for watcher in self._watchers or ():
+            if not watcher.done():
+                watcher.set_result(None)
 
     def _push(self, time_ns: int, waiter: Callable[[], None] | asyncio.Future[None]) -> int:
         time_ns = self._after_pauses(time_ns)

@@ -1,6 +1,6 @@
-"""The files of one mock container, and how one of its processes sees them.
+"""How a process of a mock container sees its files.
 
-:class:`Files` holds the mounts, :class:`View` walks them: it follows symbolic links inside the container only, obeys
+:class:`View` walks the mounts: it follows symbolic links inside the container only, obeys
 read-only and masked paths, and checks permission bits for everybody but root.
 """
 
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import errno
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from criadapt.backends.base import ContainerSpec
-from criadapt.backends.mock.base_tree import base_names, base_node, device_names, device_node
-from criadapt.backends.mock.hosttree import HostTree
-from criadapt.backends.mock.trees import Handle, Mask, MemoryTree, Node, NullHandle, SubTree, Tree, fail
+from criadapt.backends.mock.mounts import Files, clean
+from criadapt.backends.mock.trees import Handle, Node, NullHandle, fail
 from criadapt.model.linux import LinuxContainerUser
 
 _LINKS = 40  # symbolic links that one path may lead through
@@ -51,80 +49,6 @@ class Outsider:
     now_ns: int = 0
 
 
-class Files:
-    """All mounts of a container."""
-
-    def __init__(
-        self,
-        spec: ContainerSpec,
-        files: Mapping[str, bytes],
-        image_files: Callable[[str], Mapping[str, bytes]] | None,
-        special: Mapping[str, Tree],
-        *,
-        born_ns: int,
-        replay_until: int = 0,
-    ) -> None:
-        self.root = MemoryTree(files, base_node, base_names, readonly=spec.readonly_rootfs, born_ns=born_ns)
-        self.mounts: dict[str, Tree] = {
-            "/": self.root,
-            "/dev": MemoryTree({}, device_node, device_names, born_ns=born_ns),
-            **special,
-        }
-        self._readonly = [_clean(path) for path in spec.readonly_paths]
-        self._points: dict[str, set[str]] = {}
-        for mount in spec.mounts:
-            tree: Tree
-            if mount.image is not None:
-                contents = image_files(mount.image.image) if image_files is not None else {}
-                tree = SubTree(MemoryTree(contents, base_node, base_names, readonly=True), mount.image_sub_path)
-            else:
-                tree = HostTree(
-                    mount.host_path,
-                    readonly=mount.readonly,
-                    recursive=mount.recursive_read_only,
-                    replay_until=replay_until,
-                )
-            self._mount(_clean(mount.container_path), tree)
-        for path in spec.masked_paths:
-            node = self.lstat(_clean(path))
-            if node is not None:
-                self._mount(_clean(path), Mask(node.kind))
-
-    def _mount(self, path: str, tree: Tree) -> None:
-        self.mounts[path] = tree
-        while path != "/":
-            parent, name = posixpath.split(path)
-            self._points.setdefault(parent, set()).add(name)
-            path = parent
-
-    def locate(self, path: str) -> tuple[Tree, str]:
-        """The tree that holds the (walked, absolute) `path`, and the path within."""
-        point = path
-        while point not in self.mounts:
-            point = posixpath.dirname(point)
-        return self.mounts[point], path[len(point) :].lstrip("/")
-
-    def lstat(self, path: str) -> Node | None:
-        """What is at the (walked, absolute) `path`."""
-        tree, inner = self.locate(path)
-        node = tree.lstat(inner)
-        if node is None and path in self._points:
-            node = Node("dir", mode=0o755)  # the way to a mount point
-        return node
-
-    def names(self, path: str) -> list[str]:
-        """Entries of a (walked, absolute) directory, sorted."""
-        tree, inner = self.locate(path)
-        return sorted({*tree.names(inner), *self._points.get(path, ())})
-
-    def check_writable(self, path: str) -> None:
-        """Raise EROFS for what nobody may change."""
-        tree, inner = self.locate(path)
-        below = any(path == point or path.startswith(point + "/") for point in self._readonly)
-        if below or not tree.writable(inner):
-            raise fail(errno.EROFS, path)
-
-
 class View:
     """A container's files as one process sees them. Errors are OSError with the errno that Linux gives."""
 
@@ -138,7 +62,7 @@ class View:
 
     def absolute(self, path: str) -> str:
         """`path` from the root, with ``.`` and ``..`` taken out but no link followed."""
-        return _clean(posixpath.join(self._who.cwd, path))
+        return clean(posixpath.join(self._who.cwd, path))
 
     def resolve(self, path: str, *, follow: bool = True) -> str:
         """Where `path` really is. Its last part need not exist; `follow` says whether it may be a link."""
@@ -340,10 +264,6 @@ class View:
             bit <<= 3
         if not node.mode & bit:
             raise fail(errno.EACCES, path)
-
-
-def _clean(path: str) -> str:
-    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def ensure_directory(files: Files, path: str) -> None:

@@ -7,7 +7,6 @@ input, and what exec'd processes did to files in memory.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,24 +14,26 @@ from typing import Literal
 
 from criadapt.backends.base import Chunk, ContainerSpec, ExecSpec, Process
 from criadapt.backends.mock.clock import SYSTEM_WALL, Scheduler, Wall
-from criadapt.backends.mock.files import Files, Outsider, View, Who, ensure_directory
+from criadapt.backends.mock.files import Outsider, View, Who, ensure_directory
 from criadapt.backends.mock.kernel import special_trees
 from criadapt.backends.mock.lookup import CannotRun, Found, environment, find, find_quickly, search_path
-from criadapt.backends.mock.outlet import RETAINED, Outlet, OutletWriter
+from criadapt.backends.mock.memory import enforce, held
+from criadapt.backends.mock.mounts import Files
+from criadapt.backends.mock.outlet import RETAINED, Outlet
 from criadapt.backends.mock.pids import host_pid
 from criadapt.backends.mock.process import Body, Proc
 from criadapt.backends.mock.programs.context import run_first
 from criadapt.backends.mock.seccomp import refuses
 from criadapt.backends.mock.session import Attachment, Execution
 from criadapt.backends.mock.sockets import Listeners, Service
-from criadapt.backends.mock.streams import Pipe, PipeReader, Stream
+from criadapt.backends.mock.stdio import standard_streams
+from criadapt.backends.mock.streams import Pipe, Stream
 from criadapt.backends.mock.trees import Node
-from criadapt.backends.mock.tty import Tty, TtyStream
+from criadapt.backends.mock.tty import Tty
 from criadapt.errors import FailedPrecondition, StartFailed
 from criadapt.model.linux import LinuxContainerResources, LinuxContainerUser, NamespaceMode, ProfileType
 from criadapt.model.signals import Signal
 
-PROCESS_BYTES = 512 * 1024  # resident memory of a process that claims none
 _START_NS = 20_000_000  # processor time that starting a container takes
 
 
@@ -50,8 +51,9 @@ class Machine:
 
     __slots__ = (
         "__weakref__", "_busy_ns", "_closed", "_files", "_image_files", "_on_exit", "_outlet", "_peers",
-        "_provided", "_replay_until", "_serial", "_stdin", "first", "hostname", "id", "image", "ips", "listeners", "oom_kills", "own_pids",
-        "pid", "procs", "resources", "scheduler", "seed", "spec", "started_at", "tty", "unknown_command",
+        "_provided", "_replay_until", "_serial", "_stdin", "first", "hostname", "id", "image", "ips", "listeners",
+        "oom_kills", "own_pids", "pid", "procs", "resources", "scheduler", "seed", "spec", "started_at", "tty",
+        "unknown_command",
     )  # fmt: skip
 
     def __init__(
@@ -125,18 +127,10 @@ class Machine:
 
     def start(self) -> None:
         """Let the first process run; needs a running event loop."""
-        if self.spec.tty:
-            self.tty = Tty(self._outlet, self._type_signal)
-            terminal = TtyStream(self.tty)
-            fds: dict[int, Stream] = {0: terminal, 1: terminal, 2: terminal}
-        else:
-            out, err = OutletWriter(self._outlet, "stdout"), OutletWriter(self._outlet, "stderr")
-            fds = {0: Stream(), 1: out, 2: err}
-            if self.spec.stdin:
-                self._stdin = Pipe()
-                self._stdin.add_writer()
-                fds[0] = PipeReader(self._stdin, outside=True)
-        self.first = self.spawn(None, run_first, self.spec.args, fds=fds, at_ns=self.started_at)
+        spec = self.spec
+        standard = standard_streams(self._outlet, tty=spec.tty, stdin=spec.stdin, signal=self._type_signal)
+        self.tty, self._stdin = standard.tty, standard.stdin
+        self.first = self.spawn(None, run_first, spec.args, fds=standard.fds, at_ns=self.started_at)
 
     def signal(self, signal: Signal) -> None:
         """Signal the first process; SIGKILL ends all processes."""
@@ -192,11 +186,8 @@ class Machine:
         self.check_memory()
 
     async def settled(self) -> None:
-        """Wait until the past has been caught up with: what should have ended has ended."""
-        done = asyncio.get_running_loop().create_future()
-        self.scheduler.at(self.scheduler.wall.now(), lambda: None if done.done() else done.set_result(None))
-        if not self._closed and self.first is not None and self.first.status is None:
-            await done
+        """Wait until the past has been caught up with: what should have ended has ended. Returns on close(), too."""
+        await self.scheduler.present()
 
     def close(self) -> None:
         """The server shuts down: drop all tasks; nothing exits, nobody is told."""
@@ -228,7 +219,7 @@ class Machine:
     @property
     def allocated_bytes(self) -> int:
         """Memory that its processes hold."""
-        return sum(proc.memory + PROCESS_BYTES for proc in self.procs.values())
+        return held(self.procs.values())
 
     @property
     def written_bytes(self) -> int:
@@ -258,15 +249,8 @@ class Machine:
     def files(self) -> Files:
         """Its files; made when first used."""
         if self._files is None:
-            special = special_trees(self)
-            self._files = Files(
-                self.spec,
-                self.image,
-                self._image_files,
-                special,
-                born_ns=self.started_at,
-                replay_until=self._replay_until,
-            )
+            age = {"born_ns": self.started_at, "replay_until": self._replay_until}
+            self._files = Files(self.spec, self.image, self._image_files, special_trees(self), **age)
             ensure_directory(self._files, self.spec.cwd)
             for path, data in (self._provided or {}).items():
                 self._files.root.create(path, Node("file", data))
@@ -337,18 +321,8 @@ class Machine:
         return refuses(profile.localhost_ref, call)
 
     def check_memory(self) -> None:
-        """Kill the greatest process when all together exceed the limit, as the kernel does, or all of them."""
-        limit = self.resources.memory_limit_in_bytes
-        while limit and self.procs and self.allocated_bytes > limit:
-            candidates = [proc for proc in self.procs.values() if not proc.killed]
-            victim = max(candidates, key=lambda proc: proc.memory, default=None)
-            if victim is None or not victim.memory:
-                return
-            self.oom_kills += 1
-            group = self.resources.unified.get("memory.oom.group") == "1"
-            for proc in candidates if group else [victim]:
-                proc.memory = 0
-                proc.kill()
+        """Kill when the processes hold more than they may."""
+        self.oom_kills += enforce(self.resources, list(self.procs.values()))
 
     def ended(self, proc: Proc) -> None:
         """A process has ended; with the first one, all end."""

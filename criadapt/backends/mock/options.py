@@ -21,7 +21,9 @@ class MockOptions:
         default=(), metadata={"doc": "references of images that are present without a pull"}
     )
     image_size: int = field(default=0, metadata={"doc": "bytes that every image takes; 0 lets the image's name decide"})
-    pull_delay: float = field(default=0.02, metadata={"doc": "seconds that every pull takes; real ones are never instant"})
+    pull_delay: float = field(
+        default=0.02, metadata={"doc": "seconds that every pull takes; real ones are never instant"}
+    )
     cgroup_driver: Literal["cgroupfs", "systemd"] = field(
         default="cgroupfs", metadata={"doc": "cgroup driver reported to kubelet"}
     )

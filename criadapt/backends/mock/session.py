@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from criadapt.backends.base import Chunk, ExecSpec, Process
-from criadapt.backends.mock.outlet import Listener, Outlet, OutletWriter
+from criadapt.backends.mock.outlet import Listener, Outlet
 from criadapt.backends.mock.programs.context import run_exec
-from criadapt.backends.mock.streams import BUFFER, Pipe, PipeReader, Stream
-from criadapt.backends.mock.tty import Tty, TtyStream
+from criadapt.backends.mock.stdio import standard_streams
+from criadapt.backends.mock.streams import BUFFER, Pipe
+from criadapt.backends.mock.tty import Tty
 
 if TYPE_CHECKING:
     from criadapt.backends.mock.machine import Machine
@@ -21,28 +22,17 @@ class Execution(Process):
     def __init__(self, machine: Machine, spec: ExecSpec) -> None:
         self._machine = machine
         self._outlet = Outlet(BUFFER)
-        self._open = 1  # streams not yet closed by all processes that hold them
-        self._stdin: Pipe | None = None
-        self._tty: Tty | None = None
-        if spec.tty:
-            self._tty = Tty(self._outlet, self._signal)
-            terminal = TtyStream(self._tty, self._stream_closed)
-            fds: dict[int, Stream] = {0: terminal, 1: terminal, 2: terminal}
-        else:
-            self._open = 2
-            fds = {
-                0: Stream(),
-                1: OutletWriter(self._outlet, "stdout", self._stream_closed),
-                2: OutletWriter(self._outlet, "stderr", self._stream_closed),
-            }
-            if spec.stdin:
-                self._stdin = Pipe()
-                self._stdin.add_writer()
-                fds[0] = PipeReader(self._stdin, outside=True)
+        standard = standard_streams(
+            self._outlet, tty=spec.tty, stdin=spec.stdin, signal=self._signal, on_close=self._stream_closed
+        )
+        self._open = standard.closings  # streams that some process still holds
+        self._tty, self._stdin = standard.tty, standard.stdin
         env = machine.environment()
         if spec.tty:
             env.setdefault("TERM", "xterm")
-        self._proc = machine.spawn(None, run_exec, spec.args, fds=fds, env=env, at_ns=machine.scheduler.wall.now())
+        self._proc = machine.spawn(
+            None, run_exec, spec.args, fds=standard.fds, env=env, at_ns=machine.scheduler.wall.now()
+        )
         self._has_stdin = spec.stdin
 
     def output(self) -> AsyncIterator[Chunk]:

@@ -11,6 +11,7 @@
 Modules named in the option ``programs`` are imported when the mock opens, which registers what they define.
 """
 
+# ruff: noqa: F401
 from criadapt.backends.mock.program_table import PROGRAMS, Main, Place, program
 from criadapt.backends.mock.programs.context import Context, UsageError
 
@@ -22,6 +23,7 @@ from criadapt.backends.mock.programs import (  # isort: skip
     filters,
     find,
     hashes,
+    listing,
     load,
     network,
     processes,
@@ -33,4 +35,3 @@ from criadapt.backends.mock.programs import (  # isort: skip
 from criadapt.backends.mock import shell  # isort: skip
 
 __all__ = ["PROGRAMS", "Context", "Main", "Place", "UsageError", "program"]
-_MODULES = (checks, daemons, files, filters, find, hashes, load, network, processes, sed, servers, shell, system, text)

@@ -27,10 +27,10 @@ def user_id(ctx: Context, name: str, table: str = "/etc/passwd") -> int:
     """Number of a user, or of a group. Raises UsageError for an unknown one."""
     if name.isdigit():
         return int(name)
-    for fields in _rows(ctx, table):
-        if fields[0] == name:
-            return int(fields[2])
-    ctx.usage(f"unknown {'user' if table.endswith('passwd') else 'group'} {name}")
+    number = next((fields[2] for fields in _rows(ctx, table) if fields[0] == name), None)
+    if number is None:
+        ctx.usage(f"unknown {'user' if table.endswith('passwd') else 'group'} {name}")
+    return int(number)
 
 
 def user_row(ctx: Context, name: str) -> list[str] | None:

@@ -199,9 +199,14 @@ async def tr(ctx: Context) -> int:
     return 0
 
 
+_SETS = {
+    "lower": "a-z", "upper": "A-Z", "digit": "0-9", "alpha": "A-Za-z", "alnum": "A-Za-z0-9", "blank": r" \t",
+    "space": r"\t\n\v\f\r ", "punct": r"!-/:-@[-`{-~",
+}  # fmt: skip
+
+
 def _expand_set(text: str) -> bytes:
-    for name, members in (("lower", "a-z"), ("upper", "A-Z"), ("digit", "0-9"), ("alpha", "A-Za-z"), ("alnum", "A-Za-z0-9"),
-                          ("space", r"\t\n\v\f\r "), ("blank", r" \t"), ("punct", r"!-/:-@[-`{-~")):  # fmt: skip
+    for name, members in _SETS.items():
         text = text.replace(f"[:{name}:]", members)
     plain, _ = unescape(text.encode(errors="surrogateescape"))
     out, position = b"", 0

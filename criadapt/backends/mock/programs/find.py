@@ -5,10 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 import shlex
+from collections.abc import Callable
 
+from criadapt.backends.mock.descriptors import FileStream, Mode
 from criadapt.backends.mock.kernel import mounts
 from criadapt.backends.mock.program_table import program
-from criadapt.backends.mock.programs.context import CHUNK, Context
+from criadapt.backends.mock.programs.context import Context
+from criadapt.backends.mock.programs.io import CHUNK
 from criadapt.backends.mock.trees import Node
 
 _SIZES = {"": 1, "c": 1, "w": 2, "b": 512, "k": 1024, "K": 1024, "kB": 1000, "M": 1 << 20, "MB": 10**6, "G": 1 << 30}
@@ -59,7 +62,7 @@ async def find(ctx: Context) -> int:
 def _selected(ctx: Context, tests: dict[str, str], path: str, node: Node, depth: int) -> bool:
     name = path.rstrip("/").rpartition("/")[2] or path
     kinds = {"f": "file", "d": "dir", "l": "link", "c": "device", "p": "pipe"}
-    checks = {
+    checks: dict[str, Callable[[str], bool]] = {
         "-name": lambda value: fnmatch.fnmatchcase(name, value),
         "-iname": lambda value: fnmatch.fnmatchcase(name.lower(), value.lower()),
         "-path": lambda value: fnmatch.fnmatchcase(path, value),
@@ -181,7 +184,7 @@ async def dd(ctx: Context) -> int:
     block = size(ctx, words.get("bs") or words.get("ibs") or "512")
     await ctx.allocate(block)
     source = ctx.open(words["if"]).retain() if "if" in words else ctx.proc.fds[0].retain()
-    mode = "rw" if "notrunc" in words.get("conv", "") or "seek" in words else "w"
+    mode: Mode = "rw" if "notrunc" in words.get("conv", "") or "seek" in words else "w"
     target = (
         ctx.open(words["of"], "rw" if mode == "rw" else "w").retain() if "of" in words else ctx.proc.fds[1].retain()
     )
@@ -190,7 +193,7 @@ async def dd(ctx: Context) -> int:
     skip = size(ctx, words.get("skip", "0")) * block
     while skip > 0 and (data := await source.read(min(skip, CHUNK), ctx.clock)):
         skip -= len(data)
-    if hasattr(target, "seek"):
+    if isinstance(target, FileStream):
         target.seek(size(ctx, words.get("seek", "0")) * block)
     while count != 0:
         count -= 1

@@ -47,7 +47,8 @@ def unescape(text: bytes, *, octal_zero: bool = False) -> tuple[bytes, bool]:
 
 def format_printf(template: str, args: Sequence[str]) -> tuple[bytes, list[str]]:
     """The formatted text, and what was wrong with the arguments."""
-    left, problems, out = list(args), [], b""
+    problems: list[str] = []
+    left, out = list(args), b""
     while True:
         before = len(left)
         text, stopped = _once(template, left, problems)

@@ -54,7 +54,7 @@ def _passed(address: Address, number: int) -> bool:
 @program("sed")
 async def sed(ctx: Context) -> int:
     """Edit a stream of lines."""
-    options, words = ctx.options("ne:i::Erz", anywhere=True)
+    options, words = ctx.options("ne:iErz")
     scripts = [value for key, value in _pairs(ctx) if key == "-e"]
     if not scripts:
         if not words:
@@ -161,7 +161,7 @@ class _Parser:
         self._compile = regex.extended if is_extended else regex.basic
 
     def commands(self) -> list[_Command]:
-        found = []
+        found: list[_Command] = []
         while True:
             self._skip(" \t\n;")
             if self._at >= len(self._script):

@@ -42,7 +42,7 @@ def web_service(ctx: Context, root: str, page: bytes, server: str) -> Service:
                     return
             head, _, rest = rest.partition(b"\r\n\r\n")
             lines = head.decode("latin-1").split("\r\n")
-            method, path, version = (lines[0].split(" ") + ["", ""])[:3]
+            method, path, version = [*lines[0].split(" "), "", ""][:3]
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
             length = int(headers["content-length"]) if headers.get("content-length", "").isdigit() else 0
             while len(rest) < length and (data := await reader.read(65536)):
@@ -124,7 +124,7 @@ def _notice(ctx: Context, level: str) -> str:
 async def httpd(ctx: Context) -> int:
     """Apache in the foreground: its two complaints and two notices on stderr, a page on port 80."""
     ctx.options("D:f:k:hp:")
-    pid, address = ctx.proc.pid, (ctx.machine.ips or ("127.0.0.1",))[0]
+    address = (ctx.machine.ips or ("127.0.0.1",))[0]
     complaint = (
         "AH00558: httpd: Could not reliably determine the server's fully qualified domain name, using "
         f"{address}. Set the 'ServerName' directive globally to suppress this message\n"
@@ -135,30 +135,23 @@ async def httpd(ctx: Context) -> int:
         if not ctx.listen(port, web_service(ctx, "/usr/local/apache2/htdocs", _HTTPD_PAGE, "Apache/2.4.39 (Unix)")):
             ctx.put(2, f"(98)Address already in use: AH00072: make_sock: could not bind to 0.0.0.0:{port}\n".encode())
             return 1
-    configured = "AH00489: Apache/2.4.39 (Unix) configured -- resuming normal operations"
-    ctx.put(2, f"[{_apache(ctx)}] [mpm_event:notice] [pid {pid}:tid 140000] {configured}\n".encode())
-    ctx.put(
-        2,
-        f"[{_apache(ctx)}] [core:notice] [pid {pid}:tid 140000] AH00094: Command line: 'httpd -D FOREGROUND'\n".encode(),
-    )
+    _apache_notice(ctx, "mpm_event", "AH00489: Apache/2.4.39 (Unix) configured -- resuming normal operations")
+    _apache_notice(ctx, "core", "AH00094: Command line: 'httpd -D FOREGROUND'")
     ctx.proc.args = ("httpd", "-DFOREGROUND")
     ctx.proc.name = "httpd"
     ctx.proc.memory += 8 << 20
     ctx.proc.load = 1
     number = await ctx.wait_signal(SIGTERM, SIGINT, _SIGWINCH)
-    end = (
-        "AH00491: caught SIGTERM, shutting down"
-        if number != _SIGWINCH
-        else "AH00492: caught SIGWINCH, shutting down gracefully"
-    )
-    ctx.put(2, f"[{_apache(ctx)}] [mpm_event:notice] [pid {pid}:tid 140000] {end}\n".encode())
+    end = "AH00491: caught SIGTERM, shutting down"
+    if number == _SIGWINCH:
+        end = "AH00492: caught SIGWINCH, shutting down gracefully"
+    _apache_notice(ctx, "mpm_event", end)
     return 0
 
 
-def _apache(ctx: Context) -> str:
-    return time.strftime("%a %b %d %H:%M:%S", time.gmtime(ctx.now_ns // 10**9)) + time.strftime(
-        ".000000 %Y", time.gmtime(ctx.now_ns // 10**9)
-    )
+def _apache_notice(ctx: Context, module: str, text: str) -> None:
+    moment = time.strftime("%a %b %d %H:%M:%S.000000 %Y", time.gmtime(ctx.now_ns // 10**9))
+    ctx.put(2, f"[{moment}] [{module}:notice] [pid {ctx.proc.pid}:tid 140000] {text}\n".encode())
 
 
 @program("http-server", "agnhost", "whoami-server", place=Place.ROOT)

@@ -93,6 +93,7 @@ def _named(name: str, number: int) -> str:
 @program("whoami")
 async def whoami(ctx: Context) -> int:
     """Name of the user."""
+    ctx.options("")
     name = user_name(ctx, ctx.user.uid)
     if name == str(ctx.user.uid):
         ctx.usage(f"unknown uid {name}")
@@ -137,7 +138,7 @@ async def uname(ctx: Context) -> int:
 @program("date")
 async def date(ctx: Context) -> int:
     """The time: +FORMAT in a format of one's own, -u, -d @SECONDS another time, -R and -I in fixed formats."""
-    options, words = ctx.options("ud:RI::", ["date=", "utc"])
+    options, words = ctx.options("ud:RI", ["date=", "utc", "iso-8601="])
     moment = ctx.now_ns
     given = options.get("d") or options.get("date")
     if given:
@@ -148,8 +149,8 @@ async def date(ctx: Context) -> int:
     layout = "%a %b %e %H:%M:%S UTC %Y"
     if "R" in options:
         layout = "%a, %d %b %Y %H:%M:%S +0000"
-    elif "I" in options:
-        layout = "%Y-%m-%dT%H:%M:%S+00:00" if options["I"].startswith("s") else "%Y-%m-%d"
+    elif "I" in options or "iso-8601" in options:
+        layout = "%Y-%m-%dT%H:%M:%S+00:00" if options.get("iso-8601", "").startswith("s") else "%Y-%m-%d"
     if words:
         if len(words) > 1 or not words[0].startswith("+"):
             ctx.usage(f"invalid date '{words[-1]}'")
@@ -163,6 +164,7 @@ async def date(ctx: Context) -> int:
 @program("uptime")
 async def show_uptime(ctx: Context) -> int:
     """How long the node is up."""
+    ctx.options("")
     minutes = int(uptime(ctx.machine)) // 60
     clock = time.strftime("%H:%M:%S", time.gmtime(ctx.now_ns // 10**9))
     ctx.print(f" {clock} up {minutes // 60:2}:{minutes % 60:02},  0 users,  load average: 0.10, 0.08, 0.05")
@@ -186,6 +188,7 @@ async def free(ctx: Context) -> int:
 @program("nproc")
 async def nproc(ctx: Context) -> int:
     """Processors that may be used."""
+    ctx.options("", ["all"])
     cpus = ctx.machine.resources.cpuset_cpus
     ranges = [part.split("-") for part in cpus.split(",") if part]
     ctx.print(sum(int(part[-1]) - int(part[0]) + 1 for part in ranges) or PROCESSORS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from criadapt.backends.mock.program_table import program
-from criadapt.backends.mock.programs.context import CHUNK, Context
+from criadapt.backends.mock.programs.context import Context
 from criadapt.backends.mock.programs.formats import format_printf, unescape
+from criadapt.backends.mock.programs.io import CHUNK
 
 _CANT_OPEN = "can't open '{0}': {1}"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -5,15 +5,16 @@ from __future__ import annotations
 from criadapt.backends.mock.process import SIGINT, SIGTERM
 from criadapt.backends.mock.program_table import program
 from criadapt.backends.mock.programs.context import Context
-from criadapt.backends.mock.shell import builtins
+from criadapt.backends.mock.shell import builtins, variables
+from criadapt.backends.mock.shell.compound import LoopExit
 from criadapt.backends.mock.shell.expand import ExpansionError
-from criadapt.backends.mock.shell.interpreter import LoopExit, Return, Shell
+from criadapt.backends.mock.shell.interpreter import Return, Shell
 from criadapt.backends.mock.shell.parser import parse
 from criadapt.backends.mock.shell.syntax import IncompleteError, Item, ShellSyntaxError, Simple
 from criadapt.backends.mock.streams import Stream
 from criadapt.backends.mock.tty import TtyStream
 
-__all__ = ["Shell", "builtins", "parse", "sh"]
+__all__ = ["Shell", "builtins", "parse", "sh", "variables"]
 _LETTERS = "cexufnsilmaCvh"
 
 
@@ -130,12 +131,9 @@ async def _run(shell: Shell, script: str) -> None:
 def _prompt(shell: Shell) -> str:
     """PS1, or what BusyBox shows."""
     sign = "#" if shell.proc.user.uid == 0 else "$"
-    home = shell.variables.get("HOME", "")
-    place = (
-        "~" + shell.proc.cwd[len(home) :]
-        if home not in ("", "/") and shell.proc.cwd.startswith(home)
-        else shell.proc.cwd
-    )
+    home, place = shell.variables.get("HOME", ""), shell.proc.cwd
+    if home not in ("", "/") and f"{place}/".startswith(f"{home}/"):
+        place = "~" + place[len(home) :]
     template = shell.variables.get("PS1", r"\w \$ ")
     for code, value in ((r"\w", place), (r"\$", sign), (r"\h", shell.proc.machine.hostname), (r"\u", "root")):
         template = template.replace(code, value)

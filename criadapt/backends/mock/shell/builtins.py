@@ -1,46 +1,18 @@
-"""Commands that are part of the shell."""
+"""Commands that are part of the shell: flow, jobs, and what runs other commands."""
 
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Callable
 
 from criadapt.backends.mock.lookup import DEFAULT_PATH, CannotRun, which
 from criadapt.backends.mock.process import Exited, Proc
 from criadapt.backends.mock.program_table import PROGRAMS
 from criadapt.backends.mock.programs.context import Context, execute, run_main
-from criadapt.backends.mock.shell.arith import Arithmetic
-from criadapt.backends.mock.shell.interpreter import BUILTINS, SPECIAL, Builtin, LoopExit, Return, Shell
-from criadapt.backends.mock.shell.lexer import is_name
+from criadapt.backends.mock.shell.compound import LoopExit
+from criadapt.backends.mock.shell.interpreter import BUILTINS, SPECIAL, Return, Shell
+from criadapt.backends.mock.shell.table import builtin, number
 from criadapt.errors import InvalidArgument
 from criadapt.model.signals import Signal
-
-_OPTIONS = {
-    "errexit": "e",
-    "xtrace": "x",
-    "nounset": "u",
-    "noglob": "f",
-    "noexec": "n",
-    "allexport": "a",
-    "pipefail": "pipefail",
-}
-_LETTERS = "exufnamhCbvi"
-
-
-def builtin(*names: str) -> Callable[[Builtin], Builtin]:
-    """Register a builtin under its names."""
-
-    def register(function: Builtin) -> Builtin:
-        for name in names:
-            BUILTINS[name] = function
-        return function
-
-    return register
-
-
-def _number(args: list[str], default: int) -> int:
-    return int(args[0]) if args and args[0].lstrip("-").isdigit() else default
 
 
 @builtin(":")
@@ -52,20 +24,20 @@ async def nothing(shell: Shell, args: list[str]) -> int:
 @builtin("exit")
 async def exit(shell: Shell, args: list[str]) -> int:
     """End the shell."""
-    raise Exited(_number(args, shell.status) & 255)
+    raise Exited(number(args, shell.status) & 255)
 
 
 @builtin("return")
 async def return_(shell: Shell, args: list[str]) -> int:
     """End a function or a sourced file."""
-    raise Return(_number(args, shell.status) & 255)
+    raise Return(number(args, shell.status) & 255)
 
 
 @builtin("break")
 async def break_(shell: Shell, args: list[str]) -> int:
     """Leave loops."""
     if shell.loops:
-        raise LoopExit(_number(args, 1), go_on=False)
+        raise LoopExit(number(args, 1), go_on=False)
     return 0
 
 
@@ -73,7 +45,7 @@ async def break_(shell: Shell, args: list[str]) -> int:
 async def continue_(shell: Shell, args: list[str]) -> int:
     """Go on with a loop's next turn."""
     if shell.loops:
-        raise LoopExit(_number(args, 1), go_on=True)
+        raise LoopExit(number(args, 1), go_on=True)
     return 0
 
 
@@ -93,112 +65,6 @@ async def cd(shell: Shell, args: list[str]) -> int:
     shell.variables["OLDPWD"] = shell.proc.cwd
     shell.proc.cwd = posixpath.normpath(posixpath.join(shell.proc.cwd, target))
     shell.variables["PWD"] = shell.proc.cwd
-    return 0
-
-
-@builtin("export", "readonly")
-async def export(shell: Shell, args: list[str]) -> int:
-    """Let children have variables; -p lists them."""
-    if not args or args == ["-p"]:
-        for name in sorted(shell.exported & set(shell.variables)):
-            await shell.write(1, f"export {name}='{shell.variables[name]}'\n")
-        return 0
-    for arg in args:
-        name, equals, value = arg.partition("=")
-        if not is_name(name):
-            await shell.complain(f"export: {arg}: bad variable name")
-            return 2
-        if equals:
-            shell.assign(name, value)
-        shell.exported.add(name)
-    return 0
-
-
-async def _readonly(shell: Shell, args: list[str]) -> int:
-    """Let nobody change variables any more."""
-    for arg in args:
-        name, equals, value = arg.partition("=")
-        if equals:
-            shell.assign(name, value)
-        shell.readonly.add(name)
-    return 0
-
-
-BUILTINS["readonly"] = _readonly
-
-
-@builtin("unset")
-async def unset(shell: Shell, args: list[str]) -> int:
-    """Forget variables, or with -f functions."""
-    for name in args:
-        if name in ("-v", "-f"):
-            continue
-        if "-f" in args:
-            shell.functions.pop(name, None)
-        elif name in shell.readonly:
-            await shell.complain(f"unset: {name}: is read only")
-            return 2
-        else:
-            shell.variables.pop(name, None)
-            shell.exported.discard(name)
-    return 0
-
-
-@builtin("local", "declare", "typeset")
-async def local(shell: Shell, args: list[str]) -> int:
-    """Variables of a function."""
-    for arg in args:
-        name, equals, value = arg.partition("=")
-        if arg.startswith("-"):
-            continue
-        if shell.locals and name not in shell.locals[-1]:
-            shell.locals[-1][name] = shell.variables.get(name)
-        shell.variables[name] = value if equals else shell.variables.get(name, "")
-    return 0
-
-
-@builtin("set")
-async def set_(shell: Shell, args: list[str]) -> int:
-    """Options and positional parameters."""
-    if not args:
-        for name, value in sorted(shell.variables.items()):
-            if "\0" not in name:
-                await shell.write(1, f"{name}='{value}'\n")
-    words = list(args)
-    while words and words[0][:1] in ("-", "+") and words[0] not in ("-", "--"):
-        word = words.pop(0)
-        letters = word[1:]
-        if letters.endswith("o") and words:
-            name = words.pop(0)
-            if name not in _OPTIONS:
-                await shell.complain(f"set: illegal option -o {name}")
-                return 2
-            letters = letters[:-1]
-            _switch(shell, _OPTIONS[name], word[0] == "-")
-        for letter in letters:
-            if letter not in _LETTERS:
-                await shell.complain(f"set: illegal option -{letter}")
-                return 2
-            _switch(shell, letter, word[0] == "-")
-    if words and words[0] in ("-", "--"):
-        shell.params = words[1:]
-    elif words:
-        shell.params = words
-    return 0
-
-
-def _switch(shell: Shell, option: str, on: bool) -> None:
-    (shell.options.add if on else shell.options.discard)(option)
-
-
-@builtin("shift")
-async def shift(shell: Shell, args: list[str]) -> int:
-    """Drop the first positional parameters."""
-    count = _number(args, 1)
-    if count > len(shell.params):
-        await shell.complain("shift: can't shift that many")
-        return shell.fatal(2)
-    shell.params = shell.params[count:]
     return 0
 
 
@@ -293,7 +159,7 @@ async def _wait_for(shell: Shell, job: Proc) -> int | None:
 
 def _job(shell: Shell, word: str) -> Proc | None:
     if word.startswith("%"):
-        index = _number([word[1:]], len(shell.jobs)) - 1
+        index = number([word[1:]], len(shell.jobs)) - 1
         return shell.jobs[index] if 0 <= index < len(shell.jobs) else None
     return next((job for job in shell.jobs if str(job.pid) == word), None)
 
@@ -327,37 +193,6 @@ async def kill(shell: Shell, args: list[str]) -> int:
     return await run_main(PROGRAMS["kill"].main, Context(shell.proc, "kill", words))
 
 
-@builtin("read")
-async def read(shell: Shell, args: list[str]) -> int:
-    """A line of stdin into variables: -r takes backslashes as they are, -p asks."""
-    words, raw = list(args), False
-    while words and words[0].startswith("-"):
-        word = words.pop(0)
-        if word == "-p" and words:
-            await shell.write(2, words.pop(0))
-        elif set(word[1:]) <= set("rs"):
-            raw = raw or "r" in word
-        else:
-            await shell.complain(f"read: illegal option {word}")
-            return 2
-    stdin = shell.proc.fds.get(0)
-    line = await stdin.read_line(shell.proc.clock) if stdin is not None else b""
-    text = line.decode(errors="surrogateescape")
-    while not raw and text.endswith("\\\n") and stdin is not None:
-        text = text[:-2] + (await stdin.read_line(shell.proc.clock)).decode(errors="surrogateescape")
-    complete = text.endswith("\n")
-    text = text.removesuffix("\n")
-    names = words or ["REPLY"]
-    ifs = shell.variables.get("IFS", " \t\n")
-    rest = text.strip("".join(c for c in ifs if c in " \t\n")) if words else text
-    for name in names[:-1]:
-        match = re.search(f"[{re.escape(ifs)}]+" if ifs.strip() == "" else f"[{re.escape(ifs)}]", rest) if ifs else None
-        value, rest = (rest[: match.start()], rest[match.end() :]) if match else (rest, "")
-        shell.assign(name, value if raw else re.sub(r"\\(.)", r"\1", value))
-    shell.assign(names[-1], rest if raw else re.sub(r"\\(.)", r"\1", rest))
-    return 0 if complete else 1
-
-
 @builtin("type", "command")
 async def command(shell: Shell, args: list[str]) -> int:
     """What a name stands for (command -v, type); or run it even if a function hides it."""
@@ -379,7 +214,9 @@ async def command(shell: Shell, args: list[str]) -> int:
 
 
 async def _without_functions(shell: Shell, args: list[str]) -> int:
-    return await execute(shell.proc, args, complain=lambda name, problem: f"{shell.name}: {name}: {problem.for_shell()}")
+    return await execute(
+        shell.proc, args, complain=lambda name, problem: f"{shell.name}: {name}: {problem.for_shell()}"
+    )
 
 
 async def _type(shell: Shell, args: list[str]) -> int:
@@ -403,15 +240,6 @@ async def _type(shell: Shell, args: list[str]) -> int:
 BUILTINS["type"] = _type
 
 
-@builtin("let")
-async def let(shell: Shell, args: list[str]) -> int:
-    """Arithmetic."""
-    value = 0
-    for arg in args:
-        value = Arithmetic(arg, lambda name: shell.variables.get(name, ""), shell.assign).value()
-    return int(value == 0)
-
-
 @builtin("[[")
 async def double_bracket(shell: Shell, args: list[str]) -> int:
     """A condition, as simple as with ``[``."""
@@ -419,43 +247,17 @@ async def double_bracket(shell: Shell, args: list[str]) -> int:
     return await run_main(PROGRAMS["test"].main, Context(shell.proc, "[[", words))
 
 
-@builtin("umask", "ulimit", "times", "hash", "alias", "unalias")
-async def limits(shell: Shell, args: list[str]) -> int:
-    """Show what the mock has of such things; it changes nothing."""
-    shown = {
-        "umask": "0022",
-        "ulimit": "unlimited" if args[:1] != ["-n"] else "1048576",
-        "times": "0m0.00s 0m0.00s\n0m0.00s 0m0.00s",
-    }
-    name = "ulimit" if args[:1] and args[0].startswith("-") else "umask"
-    if not args or (args[0].startswith("-") and len(args) == 1):
-        await shell.write(1, f"{shown[name]}\n")
+@builtin("umask")
+async def umask(shell: Shell, args: list[str]) -> int:
+    """The mask of new files, which stays as it is."""
+    if not args:
+        await shell.write(1, "0022\n")
     return 0
 
 
-@builtin("getopts")
-async def getopts(shell: Shell, args: list[str]) -> int:
-    """The next option among the positional parameters."""
+@builtin("ulimit")
+async def ulimit(shell: Shell, args: list[str]) -> int:
+    """Limits of processes, which stay as they are."""
     if len(args) < 2:
-        await shell.complain("getopts: usage: getopts optstring var [arg...]")
-        return 2
-    allowed, name, params = args[0], args[1], args[2:] or shell.params
-    index = int(shell.variables.get("OPTIND", "1"))
-    inside = int(shell.variables.get("\0optpos", "1"))
-    word = params[index - 1] if index <= len(params) else ""
-    if not word.startswith("-") or word in ("-", "--"):
-        shell.variables["OPTIND"] = str(index + (word == "--"))
-        shell.assign(name, "?")
-        return 1
-    letter, rest = word[inside], word[inside + 1 :]
-    found = allowed.lstrip(":").find(letter)
-    takes = found >= 0 and allowed.lstrip(":")[found + 1 : found + 2] == ":"
-    index, inside = (index, inside + 1) if rest and not takes else (index + 1, 1)
-    if takes:
-        shell.variables["OPTARG"] = rest or (params[index - 1] if index <= len(params) else "")
-        index += not rest
-    elif found < 0 and not allowed.startswith(":"):
-        await shell.complain(f"illegal option -- {letter}")
-    shell.variables["OPTIND"], shell.variables["\0optpos"] = str(index), str(inside)
-    shell.assign(name, letter if found >= 0 and letter != ":" else "?")
+        await shell.write(1, "1048576\n" if args == ["-n"] else "unlimited\n")
     return 0

@@ -275,9 +275,7 @@ def glob_regex(pieces: list[Piece]) -> re.Pattern[str]:
         while position < len(text):
             char = text[position]
             position += 1
-            bracket = (
-                re.compile(r"\[([!^]?)(\]?(?:\[:\w+:\]|[^\]])*)\]").match(text, position - 1) if char == "[" else None
-            )
+            bracket = _BRACKET.match(text, position - 1)
             if bracket is not None:
                 members = re.sub(r"\[:(\w+):\]", lambda match: _CLASSES.get(match[1], ""), bracket[2])
                 members = members.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
@@ -288,14 +286,10 @@ def glob_regex(pieces: list[Piece]) -> re.Pattern[str]:
     return re.compile(out, re.DOTALL)
 
 
+_BRACKET = re.compile(r"\[([!^]?)(\]?(?:\[:\w+:\]|[^\]])*)\]")
 _CLASSES = {
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "alnum": "a-zA-Z0-9",
-    "upper": "A-Z",
-    "lower": "a-z",
-    "space": " \t\n\r\f\v",
-}
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": " \t\n\r\f\v",
+}  # fmt: skip
 
 
 def _replace(pattern: re.Pattern[str], value: str, new: str, *, everywhere: bool) -> str:

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from criadapt.backends.mock.files import View
-from criadapt.backends.mock.lookup import CannotRun
-from criadapt.backends.mock.process import IGNORE, SIGINT, Exited, Proc
+from criadapt.backends.mock.process import SIGINT, Exited, Proc
 from criadapt.backends.mock.program_table import PROGRAMS
 from criadapt.backends.mock.programs.context import Context, execute, run_main
+from criadapt.backends.mock.shell.compound import LoopExit, run_compound
 from criadapt.backends.mock.shell.expand import Expander, ExpansionError
 from criadapt.backends.mock.shell.parser import parse
-from criadapt.backends.mock.shell.redirects import Opened, apply, expand_redirects, restore
+from criadapt.backends.mock.shell.redirects import Opened, Undo, apply, expand_redirects, restore
+from criadapt.backends.mock.shell.state import State
 from criadapt.backends.mock.shell.syntax import (
-    Case,
     Command,
-    For,
     Function,
     Group,
-    If,
     Item,
-    Loop,
     Pipeline,
     ShellSyntaxError,
     Simple,
 )
-from criadapt.backends.mock.streams import Bell, Pipe, PipeReader, PipeWriter, Stream
+from criadapt.backends.mock.streams import Pipe, PipeReader, PipeWriter, Stream
 
 _COMMAND_NS = 100_000
-_TURN_NS = 20_000
 _FORK_NS = 500_000
-_DEPTH = 200  # functions that may call each other, well below Python's own limit
 # Programs that a shell runs itself, without a process.
 _INLINE = frozenset(("echo", "printf", "test", "[", "true", "false", "kill", "pwd"))
-
-
-class LoopExit(Exception):
-    """``break`` and ``continue``."""
-
-    def __init__(self, levels: int, go_on: bool) -> None:
-        super().__init__()
-        self.levels = levels
-        self.go_on = go_on
 
 
 class Return(Exception):
@@ -54,81 +39,39 @@ class Return(Exception):
 
 Builtin = Callable[["Shell", list[str]], Awaitable[int]]
 BUILTINS: dict[str, Builtin] = {}
-SPECIAL = frozenset((":", ".", "break", "continue", "eval", "exec", "exit", "export", "readonly", "return", "set", "shift",
-                     "trap", "unset"))  # fmt: skip
+SPECIAL = frozenset(
+    (
+        ":",
+        ".",
+        "break",
+        "continue",
+        "eval",
+        "exec",
+        "exit",
+        "export",
+        "readonly",
+        "return",
+        "set",
+        "shift",
+        "trap",
+        "unset",
+    )
+)
 
 
-class Shell:
+class Shell(State):
     """One shell process. A subshell is a copy of it in a child."""
 
     def __init__(self, proc: Proc, name: str, params: list[str], options: set[str]) -> None:
-        self.proc = proc
-        self.name = name
-        self.params = params
-        self.options = options
-        self.variables = dict(proc.env)
-        self.exported = set(self.variables)
-        self.readonly: set[str] = set()
-        self.functions: dict[str, Command] = {}
-        self.locals: list[dict[str, str | None]] = []
-        self.traps: dict[int, str] = {}
-        self.pending: list[int] = []
-        self.jobs: list[Proc] = []
-        self.status = 0
-        self.last_pid = ""
-        self.loops = 0
-        self.guarded = 0
-        self.interactive = False
-        self.variables.setdefault("PWD", proc.cwd)
-        self._expander = Expander(self)
+        super().__init__(proc, name, params, options)
+        self.expander = Expander(self)
         self._substituted = 0
-        proc.news = Bell()
 
     def copy(self, proc: Proc) -> Shell:
         """The same shell as another process: a subshell."""
         shell = Shell(proc, self.name, list(self.params), set(self.options))
-        shell.variables = dict(self.variables)
-        shell.exported = set(self.exported)
-        shell.readonly = set(self.readonly)
-        shell.functions = dict(self.functions)
-        shell.traps = {number: text for number, text in self.traps.items() if not text}
-        shell.status = self.status
-        shell.last_pid = self.last_pid
-        shell.guarded = self.guarded
-        shell.variables["\0pid"] = self.special("$") or ""  # $$ stays the number of the first shell
+        self.hand_down(shell)
         return shell
-
-    # ------------------------------------------------------------------ what expansion needs
-
-    @property
-    def files(self) -> View:
-        """Files to match patterns against."""
-        return self.proc.files
-
-    def special(self, name: str) -> str | None:
-        """Value of a special parameter."""
-        if name.isdigit():
-            index = int(name)
-            return self.name if index == 0 else self.params[index - 1] if index <= len(self.params) else None
-        if name == "$":
-            return self.variables.get("\0pid") or str(self.proc.pid)
-        values = {
-            "?": str(self.status),
-            "#": str(len(self.params)),
-            "!": self.last_pid,
-            "-": "".join(sorted(self.options)),
-        }
-        if name in ("@", "*"):
-            return " ".join(self.params) if self.params else None
-        return values.get(name)
-
-    def assign(self, name: str, value: str) -> None:
-        """Set a variable."""
-        if name in self.readonly:
-            raise ExpansionError(f"{name}: is read only")
-        self.variables[name] = value
-        if "a" in self.options:
-            self.exported.add(name)
 
     async def substitute(self, body: list[Item]) -> str:
         """Output of commands in a subshell."""
@@ -154,6 +97,9 @@ class Shell:
             status = 0
         except ExpansionError as error:
             await self.complain(str(error))
+            status = 2
+        except RecursionError:
+            await self.complain("maximum function recursion depth exceeded")
             status = 2
         if self.traps.get(0):
             text = self.traps.pop(0)
@@ -261,34 +207,6 @@ class Shell:
 
         return await self.spawn(body, self.proc.args, fds, None)
 
-    async def spawn(
-        self,
-        body: Callable[[Proc], Awaitable[int]],
-        args: tuple[str, ...],
-        fds: dict[int, Stream] | None,
-        env: dict[str, str] | None,
-    ) -> Proc:
-        """Make a child process."""
-
-        async def run(proc: Proc) -> int:
-            return await body(proc)
-
-        await self.proc.clock.work(_FORK_NS)
-        return self.proc.machine.spawn(
-            self.proc,
-            run,
-            args,
-            fds=dict(self.proc.fds if fds is None else fds),
-            env=self.environment() if env is None else env,
-            cwd=self.proc.cwd,
-            user=self.proc.user,
-            at_ns=self.proc.now_ns,
-        )
-
-    def environment(self) -> dict[str, str]:
-        """What children inherit."""
-        return {name: self.variables[name] for name in self.variables if name in self.exported}
-
     # ------------------------------------------------------------------ compound commands
 
     async def command(self, command: Command, *, tail: bool = False) -> int:
@@ -301,96 +219,23 @@ class Shell:
         if isinstance(command, Group) and command.subshell and not tail:
             child = await self.fork(lambda shell: shell.command(command, tail=True))
             return await child.result(self.proc.clock)
-        opened = await self._redirect(await expand_redirects(self._expander, command.redirects))
+        opened = await self._redirect(await expand_redirects(self.expander, command.redirects))
         if opened is None:
             return 1
         try:
             if isinstance(command, Group):
                 return await self.items(command.body, tail=tail and not command.redirects)
-            if isinstance(command, If):
-                return await self._if(command)
-            if isinstance(command, Case):
-                return await self._case(command)
-            return await (self._while(command) if isinstance(command, Loop) else self._for(command))
+            return await run_compound(self, command)
         finally:
             restore(self.proc, opened)
-
-    async def _condition(self, items: list[Item]) -> bool:
-        self.guarded += 1
-        try:
-            return await self.items(items) == 0
-        finally:
-            self.guarded -= 1
-
-    async def _if(self, command: If) -> int:
-        for condition, body in command.clauses:
-            if await self._condition(condition):
-                return await self.items(body)
-        self.status = 0
-        return await self.items(command.otherwise)
-
-    async def _case(self, command: Case) -> int:
-        subject = await self._expander.text(command.word)
-        for patterns, body in command.branches:
-            for pattern in patterns:
-                if (await self._expander.pattern(pattern)).fullmatch(subject):
-                    self.status = 0
-                    return await self.items(body)
-        return 0
-
-    async def _while(self, command: Loop) -> int:
-        status = 0
-
-        async def turn() -> bool:
-            nonlocal status
-            if await self._condition(command.condition) == command.until:
-                return False
-            status = await self.items(command.body)
-            return True
-
-        await self._loop(turn)
-        return status
-
-    async def _for(self, command: For) -> int:
-        words = list(self.params) if command.words is None else await self._expander.words(command.words)
-        left = iter(words)
-        status = 0
-
-        async def turn() -> bool:
-            nonlocal status
-            word = next(left, None)
-            if word is None:
-                return False
-            self.assign(command.name, word)
-            status = await self.items(command.body)
-            return True
-
-        await self._loop(turn)
-        return status
-
-    async def _loop(self, turn: Callable[[], Awaitable[bool]]) -> None:
-        self.loops += 1
-        try:
-            while True:
-                await self.proc.clock.work(_TURN_NS)
-                try:
-                    if not await turn():
-                        return
-                except LoopExit as leaving:
-                    if leaving.levels > 1 and self.loops > 1:
-                        raise LoopExit(leaving.levels - 1, leaving.go_on) from None
-                    if not leaving.go_on:
-                        return
-        finally:
-            self.loops -= 1
 
     # ------------------------------------------------------------------ simple commands
 
     async def _simple(self, command: Simple, *, tail: bool) -> int:
         self._substituted = 0
-        words = await self._expander.words(command.words)
-        redirects = await expand_redirects(self._expander, command.redirects)
-        assigns = [(name, await self._expander.text(word)) for name, word in command.assigns]
+        words = await self.expander.words(command.words)
+        redirects = await expand_redirects(self.expander, command.redirects)
+        assigns = [(name, await self.expander.text(word)) for name, word in command.assigns]
         if "x" in self.options and (words or assigns):
             await self.write(2, "+ " + " ".join([*(f"{name}={value}" for name, value in assigns), *words]) + "\n")
         await self.proc.clock.work(_COMMAND_NS)
@@ -431,18 +276,7 @@ class Shell:
             if name not in SPECIAL or name in self.functions:
                 self.unshadow(saved)
 
-    def unshadow(self, saved: dict[str, str | None]) -> None:
-        """Give variables their former values."""
-        for key, value in saved.items():
-            if value is None:
-                self.variables.pop(key, None)
-            else:
-                self.variables[key] = value
-
     async def _call(self, body: Command, params: list[str]) -> int:
-        if len(self.locals) >= _DEPTH:
-            await self.complain("maximum function recursion depth exceeded")
-            raise Exited(2)
         outer, self.params = self.params, params
         loops, self.loops = self.loops, 0
         self.locals.append({})
@@ -462,7 +296,7 @@ class Shell:
         async def body(proc: Proc) -> int:
             if await self._redirect(redirects, proc) is None:
                 return 1
-            return await execute(proc, words, complain=self._missing)
+            return await execute(proc, words, complain=self.missing)
 
         if tail:
             self.proc.become(env)
@@ -473,49 +307,13 @@ class Shell:
             await self.write(2, "\n")
         return status
 
-    def _missing(self, name: str, problem: CannotRun) -> str:
-        return f"{self.name}: {name}: {problem.for_shell()}"
-
-    async def _redirect(
-        self, redirects: list[Opened], proc: Proc | None = None
-    ) -> list[tuple[int, Stream | None]] | None:
+    async def _redirect(self, redirects: list[Opened], proc: Proc | None = None) -> Undo | None:
         """Apply redirections; what was there before, or None after a complaint."""
         try:
             return apply(proc or self.proc, redirects)
         except OSError as error:
             await self.complain(str(error))
             return None
-
-    # ------------------------------------------------------------------ messages and signals
-
-    async def write(self, fd: int, text: str) -> None:
-        """Write to a descriptor of the shell, if it is open."""
-        if fd in self.proc.fds:
-            await self.proc.fds[fd].write(text.encode(errors="surrogateescape"), self.proc.clock)
-
-    async def complain(self, message: str) -> None:
-        """Say what is wrong."""
-        await self.write(2, f"{self.name}: {message}\n")
-
-    def fatal(self, status: int) -> int:
-        """A special builtin failed, which ends a script."""
-        if self.interactive:
-            return status
-        raise Exited(status)
-
-    def trap(self, number: int, text: str | None) -> None:
-        """Set what a signal (or, for 0, the end) does; None for the default, "" for nothing."""
-        if text is None:
-            self.traps.pop(number, None)
-        else:
-            self.traps[number] = text
-        if number:
-            self.proc.handle(number, None if text is None else self._trapped if text else IGNORE)
-
-    def _trapped(self, number: int) -> None:
-        self.pending.append(number)
-        if self.proc.news is not None:
-            self.proc.news.ring()
 
     async def checkpoint(self) -> None:
         """Run what the signals that came want to be run."""

@@ -15,6 +15,9 @@ from criadapt.backends.mock.streams import Stream
 _MODES: dict[str, Mode] = {"<": "r", ">": "w", ">|": "w", ">>": "a", "<>": "rw", "&>": "w", "&>>": "a"}
 
 
+Undo = list[tuple[int, Stream | None]]  # what descriptors were before
+
+
 class Opened(NamedTuple):
     """A redirection whose target is expanded, so that it can be applied in another process."""
 
@@ -47,12 +50,12 @@ async def expand_redirects(expander: Expander, redirects: list[Redirect]) -> lis
     return [Opened(one.fd, one.op, await expander.text(one.target)) for one in redirects]
 
 
-def apply(proc: Proc, redirects: list[Opened]) -> list[tuple[int, Stream | None]]:
+def apply(proc: Proc, redirects: list[Opened]) -> Undo:
     """Redirect descriptors of `proc`; returns what restore() wants. Raises OSError, with nothing left redirected.
 
     The error's file name is the whole message as shells word it, its text is empty.
     """
-    undo: list[tuple[int, Stream | None]] = []
+    undo: Undo = []
     try:
         for redirect in redirects:
             stream = _open(proc, redirect)
@@ -71,7 +74,7 @@ def apply(proc: Proc, redirects: list[Opened]) -> list[tuple[int, Stream | None]
     return undo
 
 
-def restore(proc: Proc, undo: list[tuple[int, Stream | None]]) -> None:
+def restore(proc: Proc, undo: Undo) -> None:
     """Put descriptors back; the redirected streams are closed if nobody else has them."""
     for fd, before in reversed(undo):
         now = proc.fds.get(fd)
@@ -80,7 +83,7 @@ def restore(proc: Proc, undo: list[tuple[int, Stream | None]]) -> None:
             now.release()
 
 
-def keep(undo: list[tuple[int, Stream | None]]) -> None:
+def keep(undo: Undo) -> None:
     """Make redirections last: what was there before is let go of."""
     for _, before in undo:
         if before is not None:

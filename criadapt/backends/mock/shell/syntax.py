@@ -53,7 +53,7 @@ class Arith:
     word: Word
 
 
-Part = Union[Text, Quoted, Param, CommandSub, Arith]
+Part = Union[Text, Quoted, Param, CommandSub, Arith]  # noqa: UP007
 
 
 @dataclass(slots=True)
@@ -144,7 +144,7 @@ class Function:
     redirects: list[Redirect] = field(default_factory=list)
 
 
-Command = Union[Simple, Group, If, Loop, For, Case, Function]
+Command = Union[Simple, Group, If, Loop, For, Case, Function]  # noqa: UP007
 
 
 @dataclass(slots=True)
