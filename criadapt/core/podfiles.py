@@ -42,16 +42,19 @@ class PodFiles:
             hosts = _host_file("/etc/hosts", _HOSTS)
         else:
             hosts = _HOSTS + "".join(f"{ip}\t{self.hostname}\n" for ip in ips)
-        os.makedirs(self.folder, mode=0o711, exist_ok=True)
+        if not os.path.isdir(self.folder):
+            os.makedirs(self.folder, mode=0o711, exist_ok=True)
         for name, text in (
             ("hostname", self.hostname + "\n"),
             ("hosts", hosts),
             ("resolv.conf", resolv_conf(config.dns_config)),
         ):
-            path = self._path(name)
-            with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)  # whatever the umask: containers run as anybody
+            fd = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                os.fchmod(fd, 0o644)  # whatever the umask: containers run as anybody
+                os.write(fd, text.encode(errors="surrogateescape"))
+            finally:
+                os.close(fd)
 
     def remove(self) -> None:
         """Remove the files; success if there are none."""

@@ -40,6 +40,19 @@ MESSAGES: Mapping[type, type[Message]] = {
     if isinstance(value, type) and hasattr(value, "__dataclass_fields__") and value.__module__ == room.__name__
 }
 
+SHARED = frozenset(
+    {
+        container.KeyValue,
+        container.LinuxContainerConfig,
+        image.ImageSpec,
+        sandbox.DNSConfig,
+        sandbox.LinuxPodSandboxConfig,
+    }
+)
+"""Parts that most pods and containers have in common; equal ones are decoded once."""
+
+SHARED_LIMIT = 2048  # of each kind; beyond it, sharing starts anew
+
 
 def decode(cls: type[T], message: Message, where: str = "") -> T:
     """The model of a message. Raises InvalidArgument, naming the field, for an enum value that does not exist.
@@ -60,8 +73,7 @@ def decode_field(cls: type[T], message: Message, field: str) -> T | None:
 
 def encode(value: object) -> Any:
     """The message of a model: an instance of the generated class of the same name."""
-    cls = type(value)
-    return (_encoders.get(cls) or _encoder(cls))(value)
+    return MESSAGES[type(value)](**_arguments(value))
 
 
 class _BadEnum(ValueError):
@@ -77,7 +89,7 @@ class _BadEnum(ValueError):
 
 
 _decoders: dict[type, Callable[[Any], Any]] = {}
-_encoders: dict[type, Callable[[Any], Any]] = {}
+_encoders: dict[type, Callable[[Any], dict[str, Any]]] = {}
 
 
 def _decoder(cls: type) -> Callable[[Any], Any]:
@@ -126,6 +138,8 @@ def _decoder(cls: type) -> Callable[[Any], Any]:
 
 def _item_decoder(hint: Any) -> Callable[[Any], Any] | None:
     """How one value is converted; None when it is the same on both sides."""
+    if hint in SHARED:
+        return _shared(hint)
     if hint in MESSAGES:
         return lambda message: (_decoders.get(hint) or _decoder(hint))(message)
     if isinstance(hint, type) and issubclass(hint, IntEnum):
@@ -145,7 +159,25 @@ def _enum_decoder(enum: type[IntEnum]) -> Callable[[int], IntEnum]:
     return convert
 
 
+def _shared(cls: type) -> Callable[[Any], Any]:
+    """A decoder that gives equal messages the same model: they are immutable, and a node has thousands of them."""
+    known: dict[bytes, Any] = {}
+
+    def run(message: Any) -> Any:
+        key = message.SerializeToString(deterministic=True)
+        found = known.get(key)
+        if found is None:
+            if len(known) >= SHARED_LIMIT:
+                known.clear()
+            found = known[key] = (_decoders.get(cls) or _decoder(cls))(message)
+        return found
+
+    return run
+
+
 def _message_decoder(hint: Any, descriptor: Any) -> Callable[[Any], Any]:
+    if hint in SHARED:
+        return _shared(hint)
     if hint in MESSAGES:
         return lambda message: (_decoders.get(hint) or _decoder(hint))(message)
     inner = descriptor.fields[0].name  # a wrapper: its only field is the value
@@ -155,11 +187,11 @@ def _message_decoder(hint: Any, descriptor: Any) -> Callable[[Any], Any]:
     return lambda message: convert(getattr(message, inner))
 
 
-def _encoder(cls: type) -> Callable[[Any], Any]:
-    make: Any = MESSAGES[cls]
+def _encoder(cls: type) -> Callable[[Any], dict[str, Any]]:
+    """From a model to the keyword arguments of its message, nested: protobuf then builds the whole in one go."""
     plain: list[tuple[str, str, Any]] = []
     repeated: list[tuple[str, str, bool]] = []
-    optional: list[tuple[str, str, type[Message] | None]] = []
+    optional: list[tuple[str, str, str]] = []
     maps: list[tuple[str, str]] = []
     for name, wire, hint, descriptor in _pairs(cls):
         if _is_map(descriptor):
@@ -167,33 +199,38 @@ def _encoder(cls: type) -> Callable[[Any], Any]:
         elif descriptor.is_repeated:
             repeated.append((name, wire, descriptor.message_type is not None))
         elif descriptor.message_type is not None:
-            wrapper = None if _not_none(hint) in MESSAGES else getattr(pb, descriptor.message_type.name)
-            optional.append((name, wire, wrapper))
+            # Where the hint is no model, the message is a wrapper: its only field is the value.
+            optional.append((name, wire, "" if _not_none(hint) in MESSAGES else descriptor.message_type.fields[0].name))
         else:
             plain.append((name, wire, hint() if isinstance(hint, type) and not issubclass(hint, IntEnum) else 0))
 
-    def run(value: Any) -> Any:
+    def run(value: Any) -> dict[str, Any]:
         kwargs: dict[str, Any] = {}
         for name, wire, zero in plain:
             item = getattr(value, name)
             if item != zero:
                 kwargs[wire] = item
-        for name, wire, wrapper in optional:
+        for name, wire, inner in optional:
             item = getattr(value, name)
             if item is not None:
-                kwargs[wire] = encode(item) if wrapper is None else wrapper(**{wrapper.DESCRIPTOR.fields[0].name: item})
+                kwargs[wire] = {inner: item} if inner else _arguments(item)
         for name, wire, messages in repeated:
             items = getattr(value, name)
             if items:
-                kwargs[wire] = [encode(item) for item in items] if messages else items
+                kwargs[wire] = list(map(_arguments, items)) if messages else items
         for name, wire in maps:
             item = getattr(value, name)
             if item:
                 kwargs[wire] = item
-        return make(**kwargs)
+        return kwargs
 
     _encoders[cls] = run
     return run
+
+
+def _arguments(value: object) -> dict[str, Any]:
+    cls = type(value)
+    return (_encoders.get(cls) or _encoder(cls))(value)
 
 
 def _pairs(cls: type) -> list[tuple[str, str, Any, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from pathlib import Path
 
 from criadapt.backends.base import Backend
@@ -73,7 +74,10 @@ class Pumps:
     def _launch(self, id: str, writer: LogWriter | None, since: int) -> None:
         if writer is not None:
             self._writers[id] = writer
-        task = asyncio.get_running_loop().create_task(self._pump(id, writer, since))
+        task = asyncio.get_running_loop().create_task(
+            self._pump(id, writer, since),
+            context=Context(),  # it outlives the request that started it: its log lines are not about that request
+        )
         self._tasks[id] = task
         task.add_done_callback(lambda _: self._landed(id, writer, task))
 

@@ -18,6 +18,7 @@ from criadapt.model.sandbox import PodSandboxFilter
 
 ROWS_FIELD = 1  # `items`, `containers`, `pod_sandboxes`: the rows are field 1 of all four list answers
 BREATH = 50  # items encoded between two looks at other work
+KEPT_BYTES = 4 * 1024 * 1024  # of a whole answer that is kept; sending a larger one costs more than joining it
 CHUNK_BYTES = 1024 * 1024  # of one message of a streamed list; clients accept 16 MiB
 
 
@@ -43,7 +44,8 @@ class Rows:
         revision, answer = self._sandboxes
         if revision != self._store.sandbox_revision:
             answer = b"".join(self._each(self._store.sandboxes()))
-            self._sandboxes = (self._store.sandbox_revision, answer)
+            if len(answer) <= KEPT_BYTES:
+                self._sandboxes = (self._store.sandbox_revision, answer)
         return answer
 
     def containers(self, filter: ContainerFilter | None) -> bytes:
@@ -53,7 +55,8 @@ class Rows:
         revision, answer = self._containers
         if revision != self._store.container_revision:
             answer = b"".join(self._each(self._store.containers()))
-            self._containers = (self._store.container_revision, answer)
+            if len(answer) <= KEPT_BYTES:
+                self._containers = (self._store.container_revision, answer)
         return answer
 
     def sandbox_chunks(self, filter: PodSandboxFilter | None) -> Iterator[bytes]:

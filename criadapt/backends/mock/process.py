@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any
 
 from criadapt.backends.mock.clock import Clock
@@ -127,7 +128,7 @@ class Proc:
     def _launch(self) -> None:
         if self.status is None:
             self.machine.scheduler.enter()
-            self.task = asyncio.get_running_loop().create_task(self._run())
+            self.task = asyncio.get_running_loop().create_task(self._run(), context=Variables())
 
     async def _run(self) -> None:
         self._begun = True
