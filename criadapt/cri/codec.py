@@ -128,12 +128,16 @@ def _decoder(cls: type) -> Callable[[Any], Any]:
             raise
         for name, wire in maps:
             pairs = getattr(message, wire)
-            if pairs:  # keys recur in every pod and container: one copy serves all
-                values[name] = {intern(key): value for key, value in pairs.items()}
+            if pairs:  # keys, and most short values, recur in every container: one copy serves all
+                values[name] = {intern(key): _common(value) for key, value in pairs.items()}
         return cls(**values)
 
     _decoders[cls] = run
     return run
+
+
+def _common(value: str) -> str:
+    return intern(value) if len(value) <= 40 else value
 
 
 def _item_decoder(hint: Any) -> Callable[[Any], Any] | None:

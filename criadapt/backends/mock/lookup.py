@@ -73,7 +73,8 @@ def _home(image: Mapping[str, bytes], uid: int) -> str:
 def find_quickly(name: str, path: str, spec: ContainerSpec, image: Mapping[str, bytes]) -> Found | None:
     """A program that nothing in a container with untouched files can hide: saves making its files."""
     parent, slash, base = name.rpartition("/")
-    if base not in PROGRAMS or spec.masked_paths or any("bin" in mount.container_path for mount in spec.mounts):
+    covers = (*(mount.container_path for mount in spec.mounts), *spec.masked_paths)
+    if base not in PROGRAMS or any("bin" in cover or cover.strip("/") in ("", "usr", base) for cover in covers):
         return None
     place = PROGRAMS[base].place
     if slash:
