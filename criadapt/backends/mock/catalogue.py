@@ -144,13 +144,18 @@ echo '(It comes from the mock backend of criadapt.)'
 _OTHER = Family(entrypoint=("app",))
 _SHELL = Family(base="busybox", cmd=("sh",), mib=4)
 _NGINX_USER = User("nginx", 101, 101, "/nonexistent", "/bin/false")
+_NGINX_CONF = """events {}
+http {
+    include /etc/nginx/conf.d/*.conf;
+}
+"""
 _NGINX = Family(
     cmd=("nginx", "-g", "daemon off;"),
     env=("NGINX_VERSION=1.29.1",),
     stop_signal="SIGQUIT",
     mib=70,
     users=(_NGINX_USER,),
-    files={"/etc/nginx/conf.d/default.conf": _SERVER % 80},
+    files={"/etc/nginx/nginx.conf": _NGINX_CONF, "/etc/nginx/conf.d/default.conf": _SERVER % 80},
 )
 _DEFAULT_USER = User("default-user", 1000, 1000, "/home/default-user", "/bin/sh", (("group-defined-in-image", 50000),))
 
@@ -170,7 +175,7 @@ FAMILIES: Mapping[str, Family] = {
         stop_signal=_NGINX.stop_signal,
         mib=70,
         users=_NGINX.users,
-        files={"/etc/nginx/conf.d/default.conf": _SERVER % 12003},
+        files={"/etc/nginx/nginx.conf": _NGINX_CONF, "/etc/nginx/conf.d/default.conf": _SERVER % 12003},
     ),
     "httpd": Family(
         cmd=("httpd-foreground",),

@@ -13,18 +13,8 @@ from criadapt.backends.mock.sockets import Reader, Service, Writer
 _SIGQUIT, _SIGHUP, _SIGWINCH = 3, 1, 28
 _HEAD_LIMIT = 64 * 1024
 _NGINX_PAGE = b"""<!DOCTYPE html>
-<html>
-<head>
-<title>Welcome to nginx!</title>
-</head>
-<body>
-<h1>Welcome to nginx!</h1>
-<p>If you see this page, the nginx web server is successfully installed and
-working. Further configuration is required.</p>
-
-<p><em>Thank you for using nginx.</em></p>
-</body>
-</html>
+<html><head><title>Welcome to nginx!</title></head>
+<body><h1>Welcome to nginx!</h1><p>A scripted nginx, in a mock container.</p></body></html>
 """
 _HTTPD_PAGE = b"<html><body><h1>It works!</h1></body></html>\n"
 
@@ -85,8 +75,9 @@ def _clf(ctx: Context) -> str:
 async def nginx(ctx: Context) -> int:
     """nginx in the foreground: notices on stderr, pages on the ports of its configuration, SIGQUIT and SIGTERM."""
     options, _ = ctx.options("g:c:p:s:tTvVqe:")
+    version = f"nginx/{ctx.env.get('NGINX_VERSION', '1.29.1')}"
     if "v" in options or "V" in options:
-        ctx.put(2, b"nginx version: nginx/1.27.0\n")
+        ctx.put(2, f"nginx version: {version}\n".encode())
         return 0
     if "t" in options:
         ctx.put(2, b"nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\n"
@@ -95,12 +86,12 @@ async def nginx(ctx: Context) -> int:
     pid = ctx.proc.pid
     ports = ctx.image_numbers("/etc/nginx/", r"^\s*listen\s+(?:\S+:)?(\d+)") or [80]
     for port in ports:
-        if not ctx.listen(port, web_service(ctx, "/usr/share/nginx/html", _NGINX_PAGE, "nginx/1.27.0")):
+        if not ctx.listen(port, web_service(ctx, "/usr/share/nginx/html", _NGINX_PAGE, version)):
             ctx.put(
                 2, f"{_notice(ctx, 'emerg')}bind() to 0.0.0.0:{port} failed (98: Address already in use)\n".encode()
             )
             return 1
-    for text in ('using the "epoll" event method', "nginx/1.27.0", "OS: Linux", "start worker processes"):
+    for text in ('using the "epoll" event method', version, "OS: Linux", "start worker processes"):
         ctx.put(2, f"{_notice(ctx, 'notice')}{text}\n".encode())
     title = " ".join(["nginx", *ctx.args])
     ctx.proc.args = (f"nginx: master process {title}",)
