@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv proto docs fmt lint type test check cov bench e2e-tools serve build clean
+.PHONY: help venv proto docs fmt lint type test check cov oldest bench e2e-tools serve build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ cov: venv ## the tests with branch coverage
 	$(BIN)/coverage run -m pytest --ignore=tests/e2e
 	$(BIN)/coverage report --skip-covered --show-missing
 
+oldest: ## the tests on the oldest dependencies that are promised
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet 'pip>=25.1'
+	$(PYTHON) scripts/floors.py > .venv-oldest/floors.txt
+	.venv-oldest/bin/python -m pip install --quiet --editable . --group dev --constraint .venv-oldest/floors.txt
+	.venv-oldest/bin/pytest --ignore=tests/e2e
+
 bench: venv ## measure the server over the mock
 	$(BIN)/python bench/run.py
 
@@ -59,5 +66,5 @@ build: venv ## sdist and wheel in dist/
 	$(BIN)/hatchling build
 
 clean: ## remove all that these targets make in the tree
-	rm -rf .venv .venv-gen .state build dist bench/results .coverage .hypothesis .*_cache criadapt.sock
+	rm -rf .venv .venv-gen .venv-oldest .state build dist bench/results .coverage .hypothesis .*_cache criadapt.sock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,8 +13,12 @@ from criadapt.backends.mock.sockets import Reader, Service, Writer
 _SIGQUIT, _SIGHUP, _SIGWINCH = 3, 1, 28
 _HEAD_LIMIT = 64 * 1024
 _NGINX_PAGE = b"""<!DOCTYPE html>
-<html><head><title>Welcome to nginx!</title></head>
-<body><h1>Welcome to nginx!</h1><p>A scripted nginx, in a mock container.</p></body></html>
+<html>
+<head>
+<title>Welcome to nginx!</title>
+</head>
+<body><h1>Welcome to nginx!</h1><p>A scripted nginx, in a mock container.</p></body>
+</html>
 """
 _HTTPD_PAGE = b"<html><body><h1>It works!</h1></body></html>\n"
 
