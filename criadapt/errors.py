@@ -9,6 +9,8 @@ A message names the object in quotes and says what is wrong with it, and where t
 
 from __future__ import annotations
 
+import errno
+
 
 class CriadaptError(Exception):
     """Base of every error criadapt raises on purpose."""
@@ -124,6 +126,13 @@ class StartFailed(EngineError):
     def __init__(self, message: str, *, exit_code: int = 128) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def storage_failed(what: str, error: OSError) -> CriadaptError:
+    """The error for a file of ours that could not be written: `what` begins the message."""
+    reason = f"{what}: {error.strerror or error}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+    return ResourceExhausted(reason) if full else EngineError(reason)
 
 
 def _quoted(text: str) -> str:

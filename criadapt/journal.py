@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from criadapt.errors import FailedPrecondition
+from criadapt.errors import FailedPrecondition, ResourceExhausted
 
 SCHEMA_VERSION = 1
 
@@ -47,12 +47,18 @@ class Journal:
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
     def put(self, kind: str, id: str, body: bytes) -> None:
-        """Write or replace one record."""
-        self._db.execute("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", (kind, id, body))
+        """Write or replace one record. Raises ResourceExhausted when it cannot be written."""
+        self._write("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", kind, id, body)
 
     def delete(self, kind: str, id: str) -> None:
         """Forget one record; success if there is none."""
-        self._db.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind, id))
+        self._write("DELETE FROM record WHERE kind = ? AND id = ?", kind, id)
+
+    def _write(self, statement: str, *values: str | bytes) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:  # the disk is full, gone or read-only; nothing was written
+            raise ResourceExhausted(f"{self.path} cannot be written: {error}") from error
 
     def load(self, kind: str) -> Iterator[tuple[str, bytes]]:
         """Every record of a kind, in the order of their ids."""

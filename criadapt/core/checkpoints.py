@@ -62,10 +62,7 @@ class Checkpoints:
         record = self._running(id)
         validate.absolute(location, "location")
         path = Path(location)
-        if path.is_dir():  # noqa: ASYNC240 - one stat
-            raise InvalidArgument(f"location: {path} is a folder; name the file to write")
-        if not path.parent.is_dir():
-            raise InvalidArgument(f"location: the folder {path.parent} does not exist")
+        _demand_place(path)
         await self._save(record, path, timeout)
 
     async def _save(self, record: ContainerRecord, path: Path, timeout: int) -> None:
@@ -178,6 +175,17 @@ def _match(manifest: _Manifest, configs: Sequence[ContainerConfig]) -> list[tupl
 def _refuse_options(options: Mapping[str, str]) -> None:
     if options:
         raise InvalidArgument(f"options: {sorted(options)[0][:80]!r} is not known; there are none")
+
+
+def _demand_place(path: Path) -> None:
+    """A file can be made at `path`."""
+    try:
+        if path.is_dir():
+            raise InvalidArgument(f"location: {path} is a folder; name the file to write")
+        if not path.parent.is_dir():
+            raise InvalidArgument(f"location: the folder {path.parent} does not exist")
+    except OSError as error:  # a name too long, a loop of links
+        raise InvalidArgument(f"location cannot be used: {error.strerror}") from error
 
 
 def _demand_empty_folder(folder: Path) -> None:

@@ -22,12 +22,12 @@ from criadapt.core.undo import Undo
 from criadapt.errors import (
     AlreadyExists,
     CriadaptError,
-    EngineError,
     FailedPrecondition,
     ImageNotFound,
     ImageVolumeMountFailed,
     InvalidArgument,
     StartFailed,
+    storage_failed,
 )
 from criadapt.logs.pump import Pumps
 from criadapt.model.container import ContainerConfig, ContainerMetadata, ContainerState
@@ -66,6 +66,7 @@ class Containers:
         self._flights = Flights()
         self._starting: set[str] = set()
         self._unanswered: set[str] = set()  # started, but the caller never learned of it
+        self._doubtful: set[str] = set()  # CREATED for us, but the engine may have started it
         self._early_exits: dict[str, EngineEvent] = {}
         self._signalled: set[str] = set()
 
@@ -174,11 +175,15 @@ class Containers:
         try:
             self._pumps.start(record.id, record.log_path)
         except OSError as error:
-            raise EngineError(f"log file {record.log_path} cannot be opened: {error.strerror}") from error
+            raise storage_failed(f"log file {record.log_path} cannot be opened", error) from error
         async with Undo("StartContainer") as undo:
             undo.push("see what became of the start", partial(self._settle_start, record))
             try:
                 await self._backend.start(record.id)
+            except FailedPrecondition:
+                # An earlier start worked, and nobody could learn of it: the engine has the last word.
+                if (await self._backend.inspect(record.id)).state is EngineState.CREATED:
+                    raise
             except StartFailed as error:
                 undo.keep()
                 await self._pumps.stop(record.id)
@@ -193,6 +198,7 @@ class Containers:
             _demand_ready(self._store.sandbox(record.sandbox_id))
 
     def _mark_started(self, record: ContainerRecord) -> None:
+        self._doubtful.discard(record.id)
         current = self._store.container(record.id)  # its limits may have been updated meanwhile
         started = current.started(self._now())
         self._store.put_container(started)
@@ -203,11 +209,13 @@ class Containers:
 
         If the process does run, the container is RUNNING, and the caller's next StartContainer succeeds.
         """
+        self._doubtful.add(record.id)
         try:
             found = await self._backend.inspect(record.id)
         except CriadaptError:
             await self._pumps.stop(record.id)
             raise
+        self._doubtful.discard(record.id)
         if found.state is EngineState.CREATED:
             await self._pumps.stop(record.id)
             return
@@ -291,6 +299,7 @@ class Containers:
     def _put(self, record: ContainerRecord) -> None:
         self._signalled.discard(record.id)
         self._unanswered.discard(record.id)
+        self._doubtful.discard(record.id)
         self._store.put_container(record)
         self._events.publish(ContainerEventType.STOPPED, record)
 
@@ -328,8 +337,14 @@ class Containers:
 
     async def stop_all(self, sandbox_id: str) -> None:
         """SIGKILL every running container of a sandbox, all at once."""
-        running = [c.id for c in self._store.containers_of(sandbox_id) if c.state is ContainerState.RUNNING]
-        ended = await asyncio.gather(*map(self._kill, running), return_exceptions=True)
+        members = self._store.containers_of(sandbox_id)
+        running = [member.id for member in members if member.state is ContainerState.RUNNING]
+        doubtful = [member.id for member in members if member.id in self._doubtful and member.id not in running]
+        ended = await asyncio.gather(
+            *map(self._kill, running),
+            *(self._backend.kill(id, Signal.SIGKILL) for id in doubtful),
+            return_exceptions=True,
+        )
         for error in ended:
             if isinstance(error, BaseException):
                 raise error
@@ -354,6 +369,7 @@ class Containers:
         self._store.drop_container(id)
         self._signalled.discard(id)
         self._unanswered.discard(id)
+        self._doubtful.discard(id)
         self._events.publish(ContainerEventType.DELETED, record)
 
     async def remove_all(self, sandbox_id: str) -> None:

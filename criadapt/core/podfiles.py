@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from criadapt.errors import EngineError
+from criadapt.errors import storage_failed
 from criadapt.model.sandbox import DNSConfig, PodSandboxConfig
 
 _HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -74,7 +74,7 @@ def make_log_directory(config: PodSandboxConfig) -> None:
         try:
             Path(config.log_directory).mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
-            raise EngineError(f"log_directory {config.log_directory} cannot be made: {error.strerror}") from error
+            raise storage_failed(f"log_directory {config.log_directory} cannot be made", error) from error
 
 
 def hostname(config: PodSandboxConfig, *, host_network: bool) -> str:

@@ -18,7 +18,7 @@ from criadapt.core.podfiles import PodFiles, hostname, make_log_directory, pod_f
 from criadapt.core.records import SandboxRecord
 from criadapt.core.store import Store
 from criadapt.core.undo import Undo
-from criadapt.errors import AlreadyExists, ContainerNotFound, EngineError, InvalidArgument, Unsupported
+from criadapt.errors import AlreadyExists, ContainerNotFound, EngineError, InvalidArgument, Unsupported, storage_failed
 from criadapt.model.linux import LinuxContainerResources, NamespaceMode
 from criadapt.model.runtime import ContainerEventType
 from criadapt.model.sandbox import PodSandboxConfig, PodSandboxMetadata, PodSandboxState
@@ -139,7 +139,10 @@ class Sandboxes:
             files.remove()
 
         undo.push("remove the pod's files", remove_files)
-        files.write(record.config, ips, host_network=record.host_network)
+        try:
+            files.write(record.config, ips, host_network=record.host_network)
+        except OSError as error:
+            raise storage_failed(f"the pod's files in {files.folder} cannot be written", error) from error
         make_log_directory(record.config)
         early = self._making[record.id]
         if early is not None:

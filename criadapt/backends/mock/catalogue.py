@@ -144,7 +144,7 @@ echo '(It comes from the mock backend of criadapt.)'
 _OTHER = Family(entrypoint=("app",))
 _SHELL = Family(base="busybox", cmd=("sh",), mib=4)
 _NGINX_USER = User("nginx", 101, 101, "/nonexistent", "/bin/false")
-_NGINX_CONF = """events {}
+_NGINX_CONF = b"""events {}
 http {
     include /etc/nginx/conf.d/*.conf;
 }

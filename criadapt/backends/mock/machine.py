@@ -30,7 +30,7 @@ from criadapt.backends.mock.stdio import standard_streams
 from criadapt.backends.mock.streams import Pipe, Stream
 from criadapt.backends.mock.trees import Node
 from criadapt.backends.mock.tty import Tty
-from criadapt.errors import FailedPrecondition, StartFailed
+from criadapt.errors import FailedPrecondition, ImageVolumeMountFailed, StartFailed
 from criadapt.model.linux import LinuxContainerResources, LinuxContainerUser, NamespaceMode, ProfileType
 from criadapt.model.signals import Signal
 
@@ -124,6 +124,10 @@ class Machine:
             self.find(name, outsider, search_path(self.spec), self.unknown_command)
         except CannotRun as problem:
             raise StartFailed(problem.for_runtime(name), exit_code=problem.status) from problem
+        for mount in self.spec.mounts:
+            if mount.image_sub_path and not self.files.holds_directory(mount.container_path):
+                where = f"mount {mount.container_path!r}: image_sub_path {mount.image_sub_path!r}"
+                raise ImageVolumeMountFailed(f"{where} is not a directory of the image")
 
     def start(self) -> None:
         """Let the first process run; needs a running event loop."""

@@ -73,6 +73,11 @@ class Files:
             node = Node("dir", mode=0o755)  # the way to a mount point
         return node
 
+    def holds_directory(self, point: str) -> bool:
+        """Whether what is mounted at `point` exists and is a directory."""
+        node = self.mounts[clean(point)].lstat("")
+        return node is not None and node.kind == "dir"
+
     def names(self, path: str) -> list[str]:
         """Entries of a (walked, absolute) directory, sorted."""
         tree, inner = self.locate(path)
