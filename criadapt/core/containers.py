@@ -9,9 +9,10 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from criadapt.backends.base import Backend, EngineContainer, EngineEvent, EngineState
+from criadapt.backends.base import Backend, EngineContainer, EngineState
 from criadapt.core import engine, names, spec, users, validate
 from criadapt.core.events import EventBus
+from criadapt.core.exits import Exits
 from criadapt.core.flights import Flights
 from criadapt.core.hostpaths import resolve_mounts
 from criadapt.core.images import Images, image_ref
@@ -38,9 +39,6 @@ from criadapt.model.signals import Signal
 
 log = logging.getLogger(__name__)
 
-LOG_DRAIN_SECONDS = 10.0
-"""How long an exit may wait for the rest of the output: a process that left the container may hold its pipes."""
-
 
 class Containers:
     """All containers of all pods."""
@@ -63,11 +61,10 @@ class Containers:
         self._events = events
         self._now = now
         self._state_dir = state_dir
+        self.exits = Exits(store=store, backend=backend, pumps=pumps, events=events, now=now)
         self._flights = Flights()
-        self._starting: set[str] = set()
         self._unanswered: set[str] = set()  # started, but the caller never learned of it
         self._doubtful: set[str] = set()  # CREATED for us, but the engine may have started it
-        self._early_exits: dict[str, EngineEvent] = {}
         self._signalled: set[str] = set()
 
     # ------------------------------------------------------------------ create
@@ -94,10 +91,12 @@ class Containers:
         self._demand_free(names.container_key(pod.id, config.metadata or ContainerMetadata()))
         image = await self._images.get(config.image.image if config.image else "")
         context = spec.security(config)
-        self._demand_target(config, pod)
+        target = self._demand_target(config, pod)
         user = await users.resolve(context, image.config.user, partial(self._backend.image_file, image.id))
         files = pod_files(self._state_dir, pod.id, pod.config, host_network=pod.host_network)
         plan = spec.container(await resolve_mounts(config), pod, image, user, files, await self._image_mounts(config))
+        if target:  # the engine knows full ids only
+            plan = replace(plan, namespaces=replace(plan.namespaces, target_id=target))
         async with Undo("CreateContainer") as undo:
             id = await engine.create(self._backend, self._store, replace(plan, checkpoint=checkpoint), undo)
             # The sandbox may have been stopped or removed meanwhile; then nothing may be added to it.
@@ -131,11 +130,11 @@ class Containers:
                     raise ImageVolumeMountFailed(f"mount {mount.container_path!r}: {error}") from error
         return found
 
-    def _demand_target(self, config: ContainerConfig, pod: SandboxRecord) -> None:
-        """A container that joins another's pid namespace needs that one running, in its own pod."""
+    def _demand_target(self, config: ContainerConfig, pod: SandboxRecord) -> str:
+        """Id of the container whose pid namespace is joined, if any; it must run, and in the same pod."""
         options = spec.security(config).namespace_options
         if options is None or options.pid is not NamespaceMode.TARGET:
-            return
+            return ""
         target = self._store.container(options.target_id)
         if target.sandbox_id != pod.id:
             raise InvalidArgument(
@@ -144,6 +143,7 @@ class Containers:
             )
         if target.state is not ContainerState.RUNNING:
             raise FailedPrecondition(f"target container {target.id[:13]!r} is not running")
+        return target.id
 
     # ------------------------------------------------------------------ start
 
@@ -155,21 +155,15 @@ class Containers:
             self._unanswered.discard(id)
             return
         pod = self._store.sandbox(record.sandbox_id)
-        if id in self._starting:
+        if self.exits.is_parked(id):
             raise FailedPrecondition(f"container {id[:13]!r} is being started already")
         if self._flights.under_way(("remove", id)):
             raise FailedPrecondition(f"container {id[:13]!r} is being removed")
         record.started(self._now())
         _demand_ready(pod)
         self._demand_target(record.config, pod)
-        self._starting.add(id)
-        try:
+        async with self.exits.parked(id):
             await self._start(record)
-        finally:
-            self._starting.discard(id)
-            early = self._early_exits.pop(id, None)
-            if early is not None:
-                await asyncio.shield(self.exited(early))  # nobody tells us a second time
 
     async def _start(self, record: ContainerRecord) -> None:
         try:
@@ -222,33 +216,14 @@ class Containers:
         self._mark_started(record)
         self._unanswered.add(record.id)
         if found.state is EngineState.EXITED:
-            await self._finish(record.id, found)
+            await self.exits.found(record.id, found)
 
     # ------------------------------------------------------------------ end
-
-    async def exited(self, event: EngineEvent) -> None:
-        """The engine says that a process has ended. Its log is completed before anybody sees EXITED."""
-        if event.id in self._starting:
-            self._early_exits[event.id] = event
-            return
-        record = self._store.find_container(event.id)
-        if record is None or record.state is ContainerState.EXITED:
-            return
-        await self._drain(record)
-        self._put_exit(event.id, event.time_ns, event.exit_code, event.oom_killed)
-
-    async def _finish(self, id: str, found: EngineContainer) -> None:
-        """Like :meth:`exited`, from what the engine's list says."""
-        record = self._store.find_container(id)
-        if record is None or record.state is ContainerState.EXITED:
-            return
-        await self._drain(record)
-        self._put_exit(id, found.finished_at or self._now(), found.exit_code, found.oom_killed)
 
     async def caught_up(self, id: str, found: EngineContainer) -> None:
         """Apply what the engine's list says and no event told: a start, an exit, output that nobody carries."""
         record = self._store.find_container(id)
-        if record is None or id in self._starting or record.state is ContainerState.EXITED:
+        if record is None or self.exits.is_parked(id) or record.state is ContainerState.EXITED:
             return
         if record.state is ContainerState.CREATED and found.state is not EngineState.CREATED:
             self._mark_started(record)
@@ -256,52 +231,13 @@ class Containers:
         if found.state is not EngineState.CREATED and not self._pumps.is_running(id):
             self._resume_log(record)
         if found.state is EngineState.EXITED:
-            await self._finish(id, found)
+            await self.exits.found(id, found)
 
     def _resume_log(self, record: ContainerRecord) -> None:
         try:
             self._pumps.resume(record.id, record.log_path)
         except OSError as error:
             log.warning("log cannot be continued", extra={"container": record.id, "error": str(error)})
-
-    async def lost(self, id: str, message: str) -> None:
-        """The engine does not know the container any more."""
-        record = self._store.find_container(id)
-        if record is None or record.state is ContainerState.EXITED:
-            return
-        await self._pumps.stop(id)
-        record = self._store.find_container(id)  # an exit may have been recorded meanwhile
-        if record is not None and record.state is not ContainerState.EXITED:
-            self._put(record.lost(self._now(), message))
-
-    async def _drain(self, record: ContainerRecord) -> None:
-        if record.kills_group:
-            await self._kill_rest(record.id)
-        if self._pumps.is_running(record.id):
-            try:
-                async with asyncio.timeout(LOG_DRAIN_SECONDS):
-                    await self._pumps.finished(record.id)
-            except TimeoutError:
-                await self._pumps.stop(record.id)
-
-    async def _kill_rest(self, id: str) -> None:
-        """In a shared pid namespace the death of the first process leaves its children behind."""
-        try:
-            await self._backend.kill(id, Signal.SIGKILL)
-        except CriadaptError:
-            return  # the container is gone, or the engine is; either way nothing is left to end from here
-
-    def _put_exit(self, id: str, at: int, exit_code: int, oom_killed: bool) -> None:
-        record = self._store.find_container(id)
-        if record is not None and record.state is not ContainerState.EXITED:
-            self._put(record.exited(at, exit_code, oom_killed=oom_killed))
-
-    def _put(self, record: ContainerRecord) -> None:
-        self._signalled.discard(record.id)
-        self._unanswered.discard(record.id)
-        self._doubtful.discard(record.id)
-        self._store.put_container(record)
-        self._events.publish(ContainerEventType.STOPPED, record)
 
     async def stop(self, id: str, grace: int) -> None:
         """Stop the container; success if it does not run or is unknown.
@@ -331,9 +267,9 @@ class Containers:
     async def _kill(self, id: str) -> None:
         found = await engine.killed(self._backend, self._store, id)
         if found is not None:
-            await self._finish(id, found)
+            await self.exits.found(id, found)
         else:
-            await self.lost(id, "the engine no longer has this container")
+            await self.exits.lost(id, "the engine no longer has this container")
 
     async def stop_all(self, sandbox_id: str) -> None:
         """SIGKILL every running container of a sandbox, all at once."""
@@ -354,7 +290,7 @@ class Containers:
         record = self._store.find_container(id)
         if record is None:
             return
-        if record.id in self._starting:
+        if self.exits.is_parked(record.id):
             raise FailedPrecondition(f"container {record.id[:13]!r} is being started; stop it first")
         await self._flights.join(("remove", record.id), lambda: self._remove(record.id))
 

@@ -90,14 +90,14 @@ class Monitor:
     def _apply(self, event: EngineEvent) -> None:
         if event.kind is EventKind.EXITED:
             if self._store.has_container(event.id):
-                self._spawn(self._containers.exited(event))
+                self._spawn(self._containers.exits.told(event))
             else:
                 self._spawn(self._sandboxes.infra_exited(event))
         elif event.kind is EventKind.GONE:
             self._spawn(self._gone(event.id))
 
     async def _gone(self, id: str) -> None:
-        await self._containers.lost(id, "the container was removed behind criadapt's back")
+        await self._containers.exits.lost(id, "the container was removed behind criadapt's back")
         await self._sandboxes.lost(id, "the infra container was removed behind criadapt's back")
 
     async def _relist_for_ever(self) -> None:
@@ -131,7 +131,7 @@ class Monitor:
             if record.id not in before or record.state is ContainerState.EXITED:
                 continue
             if engine is None:
-                await self._containers.lost(record.id, "the engine no longer has this container")
+                await self._containers.exits.lost(record.id, "the engine no longer has this container")
             else:
                 await self._containers.caught_up(record.id, engine)
         for sandbox in list(self._store.sandboxes()):

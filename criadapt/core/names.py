@@ -81,7 +81,7 @@ def adopted_container(label: str) -> ContainerMetadata:
 
 
 def _attempt(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
 
 
 def _pod(metadata: PodSandboxMetadata) -> str:

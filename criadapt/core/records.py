@@ -181,8 +181,8 @@ class ContainerRecord:
             return self
         return replace(
             self,
-            started_at=self.started_at or at,
-            finished_at=max(at, self.started_at),
+            started_at=self.started_at or max(at, self.created_at),
+            finished_at=max(at, self.started_at, self.created_at),
             exit_code=exit_code,
             # An OOM event of a child that the container survived is not the container's own death.
             oom_killed=oom_killed and exit_code == 137,
@@ -195,7 +195,7 @@ class ContainerRecord:
         return replace(
             self,
             started_at=self.started_at or now,
-            finished_at=max(now, self.started_at),
+            finished_at=max(now, self.started_at, self.created_at),
             exit_code=LOST_EXIT_CODE,
             reason="Unknown",
             message=message,

@@ -45,6 +45,8 @@ class LineSplitter:
 
     def feed(self, data: bytes, stamp: bytes) -> list[bytes]:
         """Entries of a chunk, each stamped with `stamp`."""
+        if not data:
+            return []
         lines = data.split(b"\n")
         rest = lines.pop()
         entries: list[bytes] = []

@@ -100,7 +100,7 @@ class Signal(IntEnum):
         """
         word = text.strip().upper()
         if word.isascii() and word.isdigit():
-            found = _BY_NUMBER.get(int(word))
+            found = _BY_NUMBER.get(int(word)) if len(word) <= 2 else None
         else:
             word = word if word.startswith("SIG") else "SIG" + word
             found = cls.__members__.get(word.replace("+", "PLUS").replace("-", "MINUS"))

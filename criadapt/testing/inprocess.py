@@ -18,7 +18,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ import grpc
 import grpc.aio
 import pytest
 
+import criadapt
 from criadapt.backends.base import Backend
 from criadapt.backends.mock import MockBackend, MockOptions
 from criadapt.backends.wrap import Failing, Timed
@@ -42,6 +43,8 @@ from criadapt.streaming.server import listening
 from criadapt.testing.factories import BUSYBOX, PAUSE, Gate
 
 T = TypeVar("T")
+
+_PACKAGE = str(Path(criadapt.__file__).parent)
 
 _PERMANENT = {f"{name}.sqlite{end}" for name in ("journal", "mock") for end in ("", "-wal", "-shm")}
 DEADLINE = 10.0  # seconds that any call of a test may take
@@ -351,9 +354,8 @@ class InProcess:
         flights = (runtime.sandboxes._flights, runtime.containers._flights, runtime.images._flights)
         containers = runtime.containers
         notes = {
-            "starting": containers._starting,
+            "starting": set(containers.exits._parked),
             "unanswered": containers._unanswered,
-            "early exit": containers._early_exits,
             "signalled": containers._signalled,
             "making": runtime.sandboxes._making,
             "waited for": runtime.store._exits,
@@ -392,11 +394,10 @@ def _our_tasks() -> Counter[str]:
     current = asyncio.current_task()
     coroutines = (task.get_coro() for task in asyncio.all_tasks() if task is not current and not task.done())
     return Counter(
-        coroutine.__qualname__
+        str(getattr(coroutine, "__qualname__", coroutine))
         for coroutine in coroutines
-        if isinstance(coroutine, Coroutine)
-        and (code := getattr(coroutine, "cr_code", None)) is not None
-        and "/criadapt/" in code.co_filename
+        if (code := getattr(coroutine, "cr_code", None)) is not None
+        and code.co_filename.startswith(_PACKAGE)
         and code.co_filename != __file__
     )
 
