@@ -61,11 +61,18 @@ class Containers:
         self._events = events
         self._now = now
         self._state_dir = state_dir
+        store.listeners.append(self._forget)
         self.exits = Exits(store=store, backend=backend, pumps=pumps, events=events, now=now)
         self._flights = Flights()
         self._unanswered: set[str] = set()  # started, but the caller never learned of it
         self._doubtful: set[str] = set()  # CREATED for us, but the engine may have started it
         self._signalled: set[str] = set()
+
+    def _forget(self, record: SandboxRecord | ContainerRecord, dropped: bool) -> None:
+        """What was noted about a container ends with it."""
+        if dropped or (isinstance(record, ContainerRecord) and record.state is ContainerState.EXITED):
+            for notes in (self._signalled, self._unanswered, self._doubtful):
+                notes.discard(record.id)
 
     # ------------------------------------------------------------------ create
 
@@ -303,9 +310,6 @@ class Containers:
         await self._backend.remove(id)
         await self._pumps.stop(id)
         self._store.drop_container(id)
-        self._signalled.discard(id)
-        self._unanswered.discard(id)
-        self._doubtful.discard(id)
         self._events.publish(ContainerEventType.DELETED, record)
 
     async def remove_all(self, sandbox_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -10,11 +11,13 @@ from criadapt.backends.base import Backend, EngineContainer, EngineEvent
 from criadapt.core.events import EventBus
 from criadapt.core.records import ContainerRecord
 from criadapt.core.store import Store
-from criadapt.errors import CriadaptError
+from criadapt.errors import CriadaptError, ResourceExhausted
 from criadapt.logs.pump import Pumps
 from criadapt.model.container import ContainerState
 from criadapt.model.runtime import ContainerEventType
 from criadapt.model.signals import Signal
+
+log = logging.getLogger(__name__)
 
 LOG_DRAIN_SECONDS = 10.0
 """How long an exit may wait for the rest of the output: a process that left the container may hold its pipes."""
@@ -96,5 +99,9 @@ class Exits:
         return None if record is None or record.state is ContainerState.EXITED else record
 
     def _put(self, record: ContainerRecord) -> None:
-        self._store.put_container(record)
+        try:
+            self._store.put_container(record)
+        except ResourceExhausted as error:  # the disk is full: an exit is a fact, and the engine will tell it again
+            log.warning("exit is not journaled", extra={"container": record.id, "error": str(error)})
+            self._store.put_container(record, journaled=True)
         self._events.publish(ContainerEventType.STOPPED, record)

@@ -10,7 +10,7 @@ from criadapt.backends.mock.programs.context import Context, execute, run_main
 from criadapt.backends.mock.shell.compound import LoopExit, run_compound
 from criadapt.backends.mock.shell.expand import Expander, ExpansionError
 from criadapt.backends.mock.shell.parser import parse
-from criadapt.backends.mock.shell.redirects import Opened, Undo, apply, expand_redirects, restore
+from criadapt.backends.mock.shell.redirects import Opened, Undo, apply, expand_redirects, keep, restore
 from criadapt.backends.mock.shell.state import State
 from criadapt.backends.mock.shell.syntax import (
     Command,
@@ -294,8 +294,10 @@ class Shell(State):
         env = {**self.environment(), **dict(assigns)}
 
         async def body(proc: Proc) -> int:
-            if await self._redirect(redirects, proc) is None:
+            before = await self._redirect(redirects, proc)
+            if before is None:
                 return 1
+            keep(before)  # a process of its own: nobody restores them, and whoever reads them must see their end
             return await execute(proc, words, complain=self.missing)
 
         if tail:

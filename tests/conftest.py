@@ -1,0 +1,48 @@
+"""What a test run says about itself: which engines and clients it found, and what the tests noted down."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+
+from criadapt.backends import available
+
+from .e2e.tools import build
+
+NOTES = pytest.StashKey[list[str]]()
+REAL_ENGINES = ("docker", "containerd")
+
+
+def pytest_configure() -> None:
+    """A client that somebody asked for and that is not there is an error, not a skipped test."""
+    for name in build.RECIPES:
+        try:
+            build.find(name)
+        except FileNotFoundError as error:
+            raise pytest.UsageError(str(error)) from error
+
+
+def pytest_report_header() -> list[str]:
+    """The versions that matter, and what is there to be tested or to test with."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("criadapt", "grpcio", "protobuf"))
+    found = list(available())
+    missing = [f"no {name} (criadapt has no such backend yet)" for name in REAL_ENGINES if name not in found]
+    return [
+        packages,
+        f"engines: {', '.join([*found, *missing])}",
+        *(f"client: {build.find(name)}" for name in build.RECIPES),
+    ]
+
+
+@pytest.fixture(scope="session")
+def note(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Write a line that appears at the end of the run, whatever its outcome."""
+    return pytestconfig.stash.setdefault(NOTES, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the notes."""
+    if notes := config.stash.get(NOTES, []):
+        terminalreporter.section("notes")
+        for line in notes:
+            terminalreporter.line(line)
