@@ -21,7 +21,7 @@ from criadapt.core.records import ContainerRecord
 from criadapt.core.sandboxes import Sandboxes
 from criadapt.core.store import Store
 from criadapt.core.undo import Undo
-from criadapt.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
+from criadapt.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, storage_failed
 from criadapt.model.container import ContainerConfig, ContainerState
 from criadapt.model.sandbox import PodSandboxConfig, RestoredContainer
 
@@ -66,13 +66,15 @@ class Checkpoints:
         await self._save(record, path, timeout)
 
     async def _save(self, record: ContainerRecord, path: Path, timeout: int) -> None:
-        partial_path = path.with_name(path.name + ".partial")
+        partial_path = path.with_name(f".{record.id[:13]}.partial")
         try:
             async with asyncio.timeout(timeout if timeout > 0 else None):
                 await self._backend.checkpoint(record.id, partial_path)
             partial_path.rename(path)
         except TimeoutError:
             raise DeadlineExceeded(f"container {record.id[:13]!r}: no checkpoint within {timeout} s") from None
+        except OSError as error:
+            raise storage_failed(f"checkpoint {path} cannot be written", error) from error
         finally:
             partial_path.unlink(missing_ok=True)
 

@@ -174,7 +174,9 @@ class Containers:
 
     async def _start(self, record: ContainerRecord) -> None:
         try:
-            self._pumps.start(record.id, record.log_path)
+            # After a start of which nothing is known the log may have its beginning already.
+            pump = self._pumps.resume if record.id in self._doubtful else self._pumps.start
+            pump(record.id, record.log_path)
         except OSError as error:
             raise storage_failed(f"log file {record.log_path} cannot be opened", error) from error
         async with Undo("StartContainer") as undo:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RELIST_SECONDS = 1.0
 SETTLE_SECONDS = 0.2  # for an engine's event stream to open
+BREATH = 50  # containers looked at in one go
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -126,7 +127,9 @@ class Monitor:
         if self.trouble:
             log.info("engine is back")
             self.trouble = ""
-        for record in list(self._store.containers()):
+        for number, record in enumerate(list(self._store.containers())):
+            if number % BREATH == BREATH - 1:
+                await asyncio.sleep(0)  # others want to be served meanwhile
             engine = found.get(record.id)
             if record.id not in before or record.state is ContainerState.EXITED:
                 continue

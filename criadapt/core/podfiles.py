@@ -49,17 +49,16 @@ class PodFiles:
             ("hosts", hosts),
             ("resolv.conf", resolv_conf(config.dns_config)),
         ):
-            fd = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            try:
-                os.fchmod(fd, 0o644)  # whatever the umask: containers run as anybody
-                os.write(fd, text.encode(errors="surrogateescape"))
-            finally:
-                os.close(fd)
+            with open(self._path(name), "wb", buffering=0) as file:
+                os.fchmod(file.fileno(), 0o644)  # whatever the umask: containers run as anybody
+                data = text.encode(errors="surrogateescape")
+                while data:
+                    data = data[file.write(data) or 0 :]
 
     def remove(self) -> None:
         """Remove the files; success if there are none."""
         for _, path in self.mounts():
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(path)
 
 

@@ -27,7 +27,7 @@ from criadapt.backends.base import (
     Process,
 )
 from criadapt.core.records import ContainerRecord, SandboxRecord
-from criadapt.errors import AlreadyExists, ContainerNotFound, CriadaptError, StartFailed
+from criadapt.errors import AlreadyExists, ContainerNotFound, StartFailed
 from criadapt.model.container import ContainerConfig, ContainerMetadata
 from criadapt.model.image import AuthConfig, FilesystemIdentifier, FilesystemUsage, ImageSpec
 from criadapt.model.linux import (
@@ -156,7 +156,7 @@ class FakeEngine(Backend):
         self.stubborn: set[str] = set()
         """Containers that not even SIGKILL ends."""
         self.listener: Callable[[EngineEvent], None] = lambda event: None
-        self.feed: asyncio.Queue[EngineEvent | CriadaptError] = asyncio.Queue()
+        self.feed: asyncio.Queue[EngineEvent | Exception] = asyncio.Queue()
         self._gates: dict[str, Gate] = {}
         self._wakes: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._numbers = 0
@@ -262,7 +262,7 @@ class FakeEngine(Backend):
     async def events(self) -> AsyncIterator[EngineEvent]:
         while True:
             event = await self.feed.get()
-            if isinstance(event, CriadaptError):
+            if isinstance(event, Exception):
                 raise event
             yield event
 

@@ -236,3 +236,11 @@ async def test_messages_may_hold_any_character(server: InProcess) -> None:
     pod = await server.run_pod()
     with refused(grpc.StatusCode.NOT_FOUND, saying="ünïcode 🙂%"):
         await server.create(pod, image={"image": "ünïcode 🙂%\n\0"})
+
+
+async def test_bytes_that_are_no_message_are_refused_in_words(server: InProcess) -> None:
+    call = server.channel.unary_unary("/runtime.v1.RuntimeService/ContainerStatus")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(b"\xff\xff\xff", timeout=5)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "cannot be decoded" in str(caught.value.details())

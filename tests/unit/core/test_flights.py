@@ -188,6 +188,30 @@ async def test_a_failure_nobody_waits_for_is_not_reported_as_forgotten(flights: 
     assert reports == []
 
 
+async def test_who_wants_something_else_under_the_same_key_is_refused(flights: Flights) -> None:
+    attempt, other = Attempt(), Attempt()
+    task = asyncio.ensure_future(flights.join(("a", "", "b"), attempt, ["red"]))
+    await turns()
+    with pytest.raises(AlreadyExists, match="^a/b is being made by another call, with a different config"):
+        await flights.join(("a", "", "b"), other, ["blue"])
+    same = asyncio.ensure_future(flights.join(("a", "", "b"), other, ["red"]))  # equal, not identical
+    await turns()
+    attempt.end.set_result("id")
+    assert await asyncio.gather(task, same) == ["id"] * 2
+    assert (attempt.begun, other.begun) == (1, 0)
+
+
+async def test_who_is_refused_is_no_passenger(flights: Flights) -> None:
+    attempt = Attempt()
+    task = asyncio.ensure_future(flights.join("key", attempt, "red"))
+    await turns()
+    with pytest.raises(AlreadyExists):
+        await flights.join("key", attempt, "blue")
+    task.cancel()
+    await attempt.rolling_back.wait()  # nobody is left
+    attempt.rollback_done.set()
+
+
 async def test_newcomers_who_want_different_things_do_not_share_an_attempt(flights: Flights) -> None:
     first, red, blue = Attempt(), Attempt(), Attempt()
     (left,) = await passengers(flights, 1, first)
@@ -198,4 +222,16 @@ async def test_newcomers_who_want_different_things_do_not_share_an_attempt(fligh
     first.rollback_done.set()
     red.end.set_result("red")
     blue.end.set_result("blue")
-    assert "red" not in (await asyncio.gather(*tasks, return_exceptions=True))[1:]
+    one, other = await asyncio.gather(*tasks, return_exceptions=True)
+    assert one == "red"
+    assert isinstance(other, AlreadyExists)
+    assert blue.begun == 0
+
+
+async def test_a_rollback_nobody_waits_for_is_not_under_way(flights: Flights) -> None:
+    attempt = Attempt()
+    (left,) = await passengers(flights, 1, attempt)
+    left.cancel()
+    await attempt.rolling_back.wait()
+    assert not flights.under_way("key")
+    attempt.rollback_done.set()

@@ -123,3 +123,10 @@ def test_a_log_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match=r"log_directory .*file/x cannot be made: Not a directory"):
         make_log_directory(sandbox_config(log_directory=str(tmp_path / "file" / "x")))
+
+
+def test_a_pods_files_carry_its_id_and_need_no_folder_of_their_own(tmp_path: Path) -> None:
+    files = pod_files(tmp_path, "s1", sandbox_config(), host_network=False)
+    files.write(sandbox_config(), (), host_network=False)
+    names = sorted(path.name for path in (tmp_path / "pods").iterdir())
+    assert names == ["s1.hostname", "s1.hosts", "s1.resolv.conf"]

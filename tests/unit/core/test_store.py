@@ -387,10 +387,15 @@ def test_what_cannot_be_journaled_is_not_shown_either(tmp_path: Path) -> None:
     assert store.container("c1").state is ContainerState.CREATED
 
 
-def test_a_damaged_row_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch, journal: Journal) -> None:
-    good = msgspec.json.encode(container("c1"))
-    monkeypatch.setattr(journal, "load", lambda kind: [("c1", good), ("c2", b"{")])
+@pytest.mark.parametrize("body", [b"{", b"", b"{}", b"[]", b'{"id": 5}', b"\xff"])
+def test_a_damaged_row_does_not_hide_the_others(
+    journal: Journal, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal.put("container", "c2", body)
+    Store(journal).put_container(container("c1"))
     assert [record.id for record in Store(journal).journaled_containers()] == ["c1"]
+    (logged,) = caplog.records
+    assert (logged.message, logged.kind, logged.id) == ("journal row cannot be read", "container", "c2")
 
 
 # ---------------------------------------------------------------------------------------------- waiting

@@ -174,3 +174,4 @@ async def test_somebody_elses_cancellation_in_a_step_does_not_skip_the_others(st
         undo.push("a", partial(steps.back, "a"))
         undo.push("stray", stray)
     assert steps.taken_back == ["a"]
+    assert undo.failures == ["stray: CancelledError"]

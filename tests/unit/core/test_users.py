@@ -144,7 +144,27 @@ async def test_digits_that_are_no_number_are_names_nobody_has(image_user: str) -
         await resolved(image_user)
 
 
-@pytest.mark.parametrize("image_user", ["99999999999999999999", "0:4294967296"])
+@pytest.mark.parametrize("image_user", ["99999999999999999999", "0:4294967296", "4294967295", "0:4294967295"])
 async def test_an_id_out_of_range_is_refused(image_user: str) -> None:
     with pytest.raises(InvalidArgument):
         await resolved(image_user)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", True),
+        ("4294967294", True),
+        ("4294967295", False),  # what the kernel calls "no id"
+        ("00000000001", False),
+        ("", False),
+        ("-1", False),
+        ("+1", False),
+        (" 1", False),
+        ("1_0", False),
+        ("²", False),
+        ("٣", False),
+    ],
+)
+def test_only_what_the_kernel_can_have_is_an_id(text: str, expected: bool) -> None:
+    assert users.is_number(text) is expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -64,16 +65,16 @@ def content(log: Path) -> dict[str, bytes]:
     return found
 
 
-async def written(log: Path, output: list[Chunk], cuts: list[int]) -> dict[str, bytes]:
+async def written(log: Path, output: list[Chunk], cuts: list[int], *, again: bool = False) -> dict[str, bytes]:
     """The log after a server that is killed when it has written so many chunks, again and again."""
     engine = Engine(output)
     for number, cut in enumerate([*sorted(cuts), None]):  # type: ignore[list-item]
         pumps = Pumps(engine)
         engine.reach, engine.ends = (len(output), True) if cut is None else (cut, False)
         engine.waiting.clear()
-        (pumps.resume if number else pumps.start)("c1", str(log))
+        (pumps.resume if number or again else pumps.start)("c1", str(log))
         await (pumps.finished("c1") if cut is None else engine.waiting.wait())
-        await pumps.close()  # unfinished lines are lost with the process
+        await pumps.close()
     return content(log)
 
 
@@ -82,33 +83,64 @@ def expected(output: list[Chunk]) -> dict[str, bytes]:
     return {name: text + (b"\n" if text and not text.endswith(b"\n") else b"") for name, text in streams.items()}
 
 
+def bare(found: dict[str, bytes], output: list[Chunk]) -> dict[str, bytes]:
+    """Without the newline that criadapt, and not the container, put behind a last line."""
+    ended = {name: b"".join(c.data for c in output if c.stream == name).endswith(b"\n") for name in found}
+    return {name: text if ended[name] else text.removesuffix(b"\n") for name, text in found.items()}
+
+
 # ---------------------------------------------------------------------------------------------- restarts
 
-LINES = st.lists(
-    st.sampled_from([b"a\n", b"b\nc\n", b"\n", b"par", b"tial", b"d\nrest", LONG + b"\n", b"\xff\0\n"]), max_size=7
-)
+PIECES = [
+    b"a\n",
+    b"b\nc\n",
+    b"\n",
+    b"par",
+    b"tial",
+    b"d\nrest",
+    b"\xff\0\n",
+    LONG,  # several in a row make a line longer than an entry
+    LONG + b"\n",
+    b"y" * (2 * MAX_CONTENT + 5),  # one chunk, several entries, no end
+    b"z" * MAX_CONTENT + b"\nz",
+]
+OUTPUT = st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from(PIECES)), max_size=7)
+STEPS = st.integers(1, 3)  # chunks that carry the same time
 
 
-@settings(max_examples=60, deadline=None)
-@given(LINES, st.lists(st.integers(0, 7), max_size=3), st.integers(1, 3))
-def test_one_stream_survives_restarts_at_every_point(data: list[bytes], cuts: list[int], step: int) -> None:
-    output = chunks(*(("stdout", piece) for piece in data), step=step)
-    with folder() as path:
-        assert asyncio.run(written(path / "0.log", output, [min(cut, len(output)) for cut in cuts])) == expected(output)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.sampled_from([b"a\n", b"b\nc\n", b"\n"])), max_size=7),
-    st.lists(st.integers(0, 7), max_size=3),
-    st.integers(1, 3),
-)
-def test_whole_lines_of_two_streams_survive_restarts_at_every_point(
+@settings(max_examples=100, deadline=None)
+@given(OUTPUT, st.lists(st.integers(0, 7), max_size=3), STEPS)
+def test_both_streams_survive_restarts_at_every_point(
     data: list[tuple[str, bytes]], cuts: list[int], step: int
 ) -> None:
     output = chunks(*data, step=step)
     with folder() as path:
-        assert asyncio.run(written(path / "0.log", output, [min(cut, len(output)) for cut in cuts])) == expected(output)
+        log = asyncio.run(written(path / "0.log", output, [min(cut, len(output)) for cut in cuts]))
+        assert bare(log, output) == bare(expected(output), output)
+
+
+@settings(max_examples=100, deadline=None)
+@given(OUTPUT, st.floats(0, 1), STEPS)
+def test_a_write_torn_anywhere_is_made_good(data: list[tuple[str, bytes]], share: float, step: int) -> None:
+    output = chunks(*data, step=step)
+    with folder() as path:
+        log = path / "0.log"
+        asyncio.run(written(log, output, []))
+        os.truncate(log, round(share * log.stat().st_size))
+        found = asyncio.run(written(log, output, [], again=True))
+        assert bare(found, output) == bare(expected(output), output)
+
+
+@settings(max_examples=100, deadline=None)
+@given(OUTPUT, st.lists(st.integers(0, 7), max_size=3), STEPS)
+def test_restarts_leave_no_trace_in_the_file(data: list[tuple[str, bytes]], cuts: list[int], step: int) -> None:
+    output = chunks(*data, step=step)
+    if len({chunk.stream for chunk in output}) > 1:  # who ends the last lines of two streams: see the finding below
+        output = [*output, *(Chunk(name, b"\n", T + 100) for name in ("stdout", "stderr"))]  # type: ignore[arg-type]
+    with folder() as path:
+        asyncio.run(written(path / "once.log", output, []))
+        asyncio.run(written(path / "0.log", output, [min(cut, len(output)) for cut in cuts]))
+        assert (path / "0.log").read_bytes() == (path / "once.log").read_bytes()
 
 
 FINDINGS = {
@@ -129,8 +161,15 @@ async def test_unfinished_lines_survive_a_restart(tmp_path: Path, finding: str) 
     assert await written(tmp_path / "0.log", output, cuts) == expected(output)
 
 
-async def test_a_finished_log_stays_as_it_is(tmp_path: Path) -> None:
-    output = chunks(("stdout", b"a\nlast"))
+@pytest.mark.xfail(strict=True, reason="the splitter of a stream that is silent after the restart does not know of it")
+async def test_a_last_line_is_ended_although_only_the_other_stream_wrote_since(tmp_path: Path) -> None:
+    output = chunks(("stdout", b"no newline"), ("stderr", b"e\n"))
+    assert await written(tmp_path / "0.log", output, [2]) == expected(output)
+
+
+@pytest.mark.parametrize("stderr", [b"e\n", b"unfinished too"])
+async def test_a_finished_log_stays_as_it_is(tmp_path: Path, stderr: bytes) -> None:
+    output = chunks(("stdout", b"a\nlast"), ("stderr", stderr))
     engine = Engine(output)
     for number in range(2):  # the output ended, and then the server was restarted before the exit was recorded
         pumps = Pumps(engine)

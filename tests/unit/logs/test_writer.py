@@ -167,7 +167,20 @@ def test_after_a_disk_ran_full_in_the_middle_of_a_line_the_next_one_is_whole(
     writer.write("stdout", b"this does not fit\n", T)
     disk.left = 1000
     writer.write("stdout", b"whole\n", T)
-    assert f"{timestamp(T)} stdout F whole" in path.read_text().splitlines()
+    assert lines(path) == ["stdout F whole"]
+    assert writer.dropped == 1
+
+
+def test_what_a_full_disk_cut_off_does_not_cost_what_was_there(
+    path: Path, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.write("stdout", b"before\n", T)
+    monkeypatch.setattr(os, "write", disk := Disk(45))  # the first entry and a piece of the second
+    writer.write("stdout", b"a\nb\n", T)
+    assert (writer.dropped, lines(path)) == (2, ["stdout F before"])
+    disk.left = 1000
+    writer.write("stdout", b"c\n", T)
+    assert lines(path) == ["stdout F before", "stdout F c"]
 
 
 # ---------------------------------------------------------------------------------------------- skipping

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import pytest
 
 from criadapt.cri.codec import MESSAGES
 from criadapt.model.filters import labels_match
 from criadapt.model.image import AuthConfig
+from criadapt.model.pairs import nothing
 
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.__name__)
@@ -18,6 +20,14 @@ def test_a_model_is_frozen_and_complete_without_arguments(cls: type) -> None:
     assert dataclasses.fields(cls)
     with pytest.raises(AttributeError):
         setattr(value, dataclasses.fields(cls)[0].name, None)
+
+
+@pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.__name__)
+def test_objects_without_pairs_share_one_empty_map(cls: type) -> None:
+    for field in dataclasses.fields(cls):
+        value = getattr(cls(), field.name)
+        assert value is nothing() or not isinstance(value, Mapping), field.name
+    assert nothing() == {}
 
 
 def test_secrets_do_not_show() -> None:
