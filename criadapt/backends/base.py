@@ -327,7 +327,9 @@ class Backend(ABC):
     def output(self, id: str, since_ns: int) -> AsyncIterator[Chunk]:
         """What the container's process wrote after `since_ns` and writes from now on, until its streams end.
 
-        Complete for a container that exits at once if called before start(). Feeds the CRI log.
+        Complete for a container that exits at once if called before start(). Feeds the CRI log. Times never decrease
+        from chunk to chunk, whatever the stream: that is what lets a log be continued after a restart without losing
+        or repeating a line.
         """
         raise self._unsupported("give a container's output")
 

@@ -189,10 +189,7 @@ class Containers:
                     raise
             except StartFailed as error:
                 undo.keep()
-                await self._pumps.stop(record.id)
-                failed = self._store.container(record.id).start_failed(self._now(), str(error), error.exit_code)
-                self._store.put_container(failed)
-                self._events.publish(ContainerEventType.STOPPED, failed)
+                await self._mark_failed(record.id, str(error), error.exit_code)
                 raise
             self._mark_started(record)
             undo.keep()
@@ -200,11 +197,17 @@ class Containers:
             await self._backend.kill(record.id, Signal.SIGKILL)  # the pod was stopped meanwhile
             _demand_ready(self._store.sandbox(record.sandbox_id))
 
+    async def _mark_failed(self, id: str, message: str, exit_code: int) -> None:
+        await self._pumps.stop(id)
+        failed = self._store.container(id).start_failed(self._now(), message, exit_code)
+        self._store.put_container(failed)
+        self._events.publish(ContainerEventType.STOPPED, failed)
+
     def _mark_started(self, record: ContainerRecord) -> None:
-        self._doubtful.discard(record.id)
         current = self._store.container(record.id)  # its limits may have been updated meanwhile
         started = current.started(self._now())
         self._store.put_container(started)
+        self._doubtful.discard(record.id)  # only now: a full disk may have refused the record
         self._events.publish(ContainerEventType.STARTED, started)
 
     async def _settle_start(self, record: ContainerRecord) -> None:
@@ -218,14 +221,19 @@ class Containers:
         except CriadaptError:
             await self._pumps.stop(record.id)
             raise
-        self._doubtful.discard(record.id)
         if found.state is EngineState.CREATED:
+            self._doubtful.discard(record.id)
             await self._pumps.stop(record.id)
+            return
+        if found.state is EngineState.EXITED and found.error:
+            await self._mark_failed(record.id, found.error, found.exit_code)
             return
         self._mark_started(record)
         self._unanswered.add(record.id)
         if found.state is EngineState.EXITED:
             await self.exits.found(record.id, found)
+        elif self._store.sandbox(record.sandbox_id).state is not PodSandboxState.READY:
+            await self._backend.kill(record.id, Signal.SIGKILL)  # the pod was stopped meanwhile
 
     # ------------------------------------------------------------------ end
 
@@ -233,6 +241,9 @@ class Containers:
         """Apply what the engine's list says and no event told: a start, an exit, output that nobody carries."""
         record = self._store.find_container(id)
         if record is None or self.exits.is_parked(id) or record.state is ContainerState.EXITED:
+            return
+        if record.state is ContainerState.CREATED and found.state is EngineState.EXITED and found.error:
+            await self._mark_failed(id, found.error, found.exit_code)
             return
         if record.state is ContainerState.CREATED and found.state is not EngineState.CREATED:
             self._mark_started(record)

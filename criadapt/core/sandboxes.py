@@ -72,7 +72,9 @@ class Sandboxes:
             if same and not new and record.state is PodSandboxState.READY:
                 return record.id
             self._demand_free(key)
-        return await self._flights.join(key, lambda: self._make(config, handler), (config, handler))
+        # A new one is nobody else's: it equals no other attempt, and whoever comes meanwhile is refused.
+        what = (config, handler, object() if new else None)
+        return await self._flights.join(key, lambda: self._make(config, handler), what)
 
     def _demand_free(self, key: tuple[str, ...]) -> None:
         holder = self._store.named(key)

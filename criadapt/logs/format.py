@@ -69,6 +69,9 @@ class LineSplitter:
         return line
 
     def finish(self, stamp: bytes) -> list[bytes]:
-        """The stream ended: a line without a newline is ended by an empty F entry, since nothing follows it."""
+        """The stream ended: a line without a newline is ended by an empty F entry, since nothing follows it.
+
+        After a restart this is known of a stream only if it wrote again; readers cope with a P entry at the end.
+        """
         was_open, self._open = self._open, False
         return [b"".join((stamp, self._full, b"\n"))] if was_open else []

@@ -22,6 +22,7 @@ class Pumps:
         self._backend = backend
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._writers: dict[str, LogWriter] = {}
+        self._broken: set[str] = set()
         self.dropped = 0
         """Log entries lost because a file could not be written."""
 
@@ -59,8 +60,13 @@ class Pumps:
         """Whether output may still be on its way."""
         return id in self._tasks
 
+    def is_broken(self, id: str) -> bool:
+        """Whether the output ended because the engine failed, so that there may be more of it."""
+        return id in self._broken
+
     async def stop(self, id: str) -> None:
         """Stop pumping: the container is gone or did not start."""
+        self._broken.discard(id)
         task = self._tasks.get(id)
         if task is not None:
             task.cancel()
@@ -72,6 +78,7 @@ class Pumps:
             await self.stop(id)
 
     def _launch(self, id: str, writer: LogWriter | None, since: int) -> None:
+        self._broken.discard(id)
         if writer is not None:
             self._writers[id] = writer
         task = asyncio.get_running_loop().create_task(
@@ -101,6 +108,8 @@ class Pumps:
         except Unsupported:
             log.debug("engine gives no output", extra={"container": id})
         except CriadaptError as error:  # the monitor starts the pump anew when the engine is back
+            self._broken.add(id)
             log.warning("log pump stopped", extra={"container": id, "error": str(error)})
         except Exception:
+            self._broken.add(id)
             log.exception("log pump failed", extra={"container": id})

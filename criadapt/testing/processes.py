@@ -38,7 +38,7 @@ class ProcessContract(ContractBase):
         assert streams == {"stdout": b"out\n", "stderr": b"err\n"}
 
     async def test_times_of_output_do_not_go_back(self, bench: Bench) -> None:
-        chunks = await bench.output_of(self.sh("for i in 1 2 3 4 5; do echo $i; done"))
+        chunks = await bench.output_of(self.sh("for i in 1 2 3 4 5; do echo $i; echo $i >&2; done"))
         times = [chunk.time_ns for chunk in chunks]
         assert times == sorted(times)
         assert times[0] > 0

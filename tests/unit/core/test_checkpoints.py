@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from criadapt.core.checkpoints import MANIFEST, Checkpoints
 from criadapt.errors import AlreadyExists, ContainerNotFound, EngineError, FailedPrecondition, InvalidArgument
 from criadapt.model.container import ContainerState
+from criadapt.model.sandbox import PodSandboxState
 from criadapt.testing.factories import container_config, sandbox_config
 
 
@@ -186,8 +188,31 @@ async def test_a_checkpoint_of_another_make_is_refused(
 async def test_a_restore_never_touches_a_pod_that_runs(core: Any, checkpoints: Any, folder: Path) -> None:
     await saved(core, checkpoints, folder)
     live = await core.pod("live")
+    app = await core.running(live, "c")
     config = core.store.sandbox(live).config
+    core.engine.calls.clear()
     core.engine.errors["create"] = EngineError("no")
-    with pytest.raises((AlreadyExists, EngineError)):
+    with pytest.raises(AlreadyExists, match=rf"is taken by sandbox '{live[:13]}'"):
         await checkpoints.restore(str(folder), config, "", {}, CONFIGS)
-    assert core.store.has_sandbox(live)
+    assert core.engine.calls == []
+    assert core.store.sandbox(live).state is PodSandboxState.READY
+    assert [record.id for record in core.store.containers_of(live)] == [app]
+    assert core.state(app) is ContainerState.RUNNING
+
+
+async def test_two_restores_at_once_do_not_take_back_each_others_pod(core: Any, checkpoints: Any, folder: Path) -> None:
+    await saved(core, checkpoints, folder)
+    gate = core.network.hold("attach")
+    tasks = [
+        asyncio.ensure_future(checkpoints.restore(str(folder), sandbox_config("again"), "", {}, configs))
+        for configs in (CONFIGS, [container_config("b", labels={"other": "1"}), container_config("a")])
+    ]
+    await gate.reached.wait()
+    gate.open()
+    await asyncio.wait(tasks)
+    await core.settled()
+    first, second = tasks
+    assert isinstance(second.exception(), AlreadyExists)
+    pod, restored = first.result()
+    assert core.store.sandbox(pod).state is PodSandboxState.READY
+    assert len(core.store.containers_of(pod)) == len(restored) == 2

@@ -19,6 +19,7 @@ from criadapt.errors import (
     ImageNotFound,
     ImageVolumeMountFailed,
     InvalidArgument,
+    ResourceExhausted,
     SandboxNotFound,
     StartFailed,
     Unavailable,
@@ -329,18 +330,39 @@ async def test_limits_changed_while_a_start_fails_are_kept(core: Any) -> None:
     assert core.store.container(id).resources.cpu_shares == 77
 
 
-async def test_a_container_being_started_does_not_outlive_its_pod(core: Any) -> None:
-    pod = await core.pod()
-    id = await core.created(pod)
+async def start_while_the_pod_is_stopped(core: Any, pod: str, id: str) -> asyncio.Task[None]:
     gate = core.engine.hold("start")
     task = asyncio.ensure_future(core.containers.start(id))
     await gate.reached.wait()
-    stopping = asyncio.ensure_future(core.sandboxes.stop(pod))
-    await turns()
+    await core.sandboxes.stop(pod)
     gate.open()
-    await asyncio.wait([task, stopping])
-    task.exception()
-    assert core.engine.rows[id].state is not EngineState.RUNNING
+    await asyncio.wait([task])
+    await core.settled()
+    return task
+
+
+async def test_a_container_being_started_does_not_outlive_its_pod(core: Any) -> None:
+    pod = await core.pod()
+    id = await core.created(pod)
+    core.seen()
+    task = await start_while_the_pod_is_stopped(core, pod, id)
+    with pytest.raises(FailedPrecondition, match="is not ready"):
+        task.result()
+    assert core.engine.rows[id].state is EngineState.EXITED
+    assert (core.state(id), core.store.container(id).exit_code) == (EXITED, 137)
+    assert core.seen() == [(Event.STOPPED, pod), (Event.STARTED, id), (Event.STOPPED, id)]
+    assert not core.pumps.is_running(id)
+    await core.sandboxes.remove(pod)
+    assert core.nothing_left()
+
+
+async def test_a_start_whose_answer_was_lost_does_not_outlive_its_pod_either(core: Any) -> None:
+    pod = await core.pod()
+    id = await core.created(pod)
+    core.engine.lost["start"] = Unavailable("connection reset")
+    task = await start_while_the_pod_is_stopped(core, pod, id)
+    assert isinstance(task.exception(), (Unavailable, FailedPrecondition))
+    assert core.engine.rows[id].state is EngineState.EXITED
 
 
 async def test_a_second_try_has_one_pump(core: Any, monkeypatch: Any) -> None:
@@ -593,6 +615,59 @@ async def test_one_that_cannot_be_killed_does_not_keep_the_others(core: Any, mon
     with pytest.raises((EngineError, ExceptionGroup)):
         await core.containers.stop_all(pod)
     assert core.state(good) is EXITED
+
+
+# ---------------------------------------------------------------------------------------------- a full disk
+
+
+def fill_the_disk(core: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object) -> None:
+        raise ResourceExhausted("journal.sqlite cannot be written: database or disk is full")
+
+    monkeypatch.setattr(core.journal, "put", no_space)
+
+
+async def test_an_exit_is_told_although_it_cannot_be_journaled(
+    core: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    id = await core.running()
+    core.seen()
+    fill_the_disk(core, monkeypatch)
+    core.engine.end(id, 3)
+    await core.settled()
+    assert (core.state(id), core.store.container(id).exit_code) == (EXITED, 3)
+    assert core.seen() == [(Event.STOPPED, id)]
+    assert "exit is not journaled" in caplog.text
+    assert [record.state for record in core.store.journaled_containers()] == [RUNNING]
+
+
+async def test_a_start_that_cannot_be_journaled_does_not_outlive_its_pod(
+    core: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = await core.pod()
+    id = await core.created(pod)
+    with monkeypatch.context() as full:
+        fill_the_disk(core, full)
+        with pytest.raises(ResourceExhausted):
+            await core.containers.start(id)
+    await core.sandboxes.stop(pod)
+    assert core.engine.rows[id].state is not EngineState.RUNNING
+
+
+@pytest.mark.parametrize("end", ["exit", "remove"])
+async def test_nothing_is_remembered_of_a_container_that_ended(core: Any, end: str) -> None:
+    id = await core.created()
+    core.engine.lost["start"] = Unavailable("connection reset")
+    with pytest.raises(Unavailable):
+        await core.containers.start(id)
+    core.engine.deaf.add(id)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await core.containers.stop(id, 1000)
+    await (core.containers.stop(id, 0) if end == "exit" else core.containers.remove(id))
+    await core.settled()
+    notes = (core.containers._signalled, core.containers._unanswered, core.containers._doubtful)
+    assert notes == (set(), set(), set())
 
 
 # ---------------------------------------------------------------------------------------------- remove

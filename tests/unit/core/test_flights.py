@@ -192,7 +192,7 @@ async def test_who_wants_something_else_under_the_same_key_is_refused(flights: F
     attempt, other = Attempt(), Attempt()
     task = asyncio.ensure_future(flights.join(("a", "", "b"), attempt, ["red"]))
     await turns()
-    with pytest.raises(AlreadyExists, match="^a/b is being made by another call, with a different config"):
+    with pytest.raises(AlreadyExists, match=r"^a/b is being made by another call, with a different config"):
         await flights.join(("a", "", "b"), other, ["blue"])
     same = asyncio.ensure_future(flights.join(("a", "", "b"), other, ["red"]))  # equal, not identical
     await turns()

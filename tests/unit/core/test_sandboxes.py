@@ -10,6 +10,7 @@ import pytest
 from criadapt.backends.base import EngineState
 from criadapt.errors import (
     AlreadyExists,
+    DeadlineExceeded,
     EngineError,
     InvalidArgument,
     SandboxNotFound,
@@ -99,6 +100,29 @@ async def test_another_config_under_way_is_refused(core: Any) -> None:
         await core.pod(labels={"a": "b"})
     gate.open()
     await task
+
+
+async def test_a_new_sandbox_is_not_one_that_is_there(core: Any) -> None:
+    id = await core.pod()
+    config = core.store.sandbox(id).config
+    core.engine.calls.clear()
+    with pytest.raises(AlreadyExists, match=rf"is taken by sandbox '{id[:13]}'; remove that one first"):
+        await core.sandboxes.run(config, "", new=True)
+    assert core.engine.calls == []
+    assert core.store.sandbox(id).state is READY
+
+
+@pytest.mark.parametrize("new", [True, False])
+async def test_a_new_sandbox_is_not_one_that_is_being_made(core: Any, new: bool) -> None:
+    gate = core.network.hold("attach")
+    first = asyncio.ensure_future(core.sandboxes.run(sandbox_config(), "", new=not new))
+    await gate.reached.wait()
+    second = asyncio.ensure_future(core.sandboxes.run(sandbox_config(), "", new=new))
+    await turns()
+    gate.open()
+    await asyncio.wait([first, second])
+    assert first.exception() is None
+    assert isinstance(second.exception(), AlreadyExists)
 
 
 async def test_the_pause_image_is_pulled_when_it_is_missing(core: Any) -> None:
@@ -352,10 +376,35 @@ async def test_a_sandbox_whose_infra_container_is_gone_can_be_stopped_and_remove
 
 async def test_a_sandbox_is_not_ready_even_if_a_container_cannot_be_killed(core: Any) -> None:
     id = await core.pod()
-    core.engine.stubborn.add(await core.running(id))
-    with pytest.raises(Exception, match="after SIGKILL"):
+    stuck, other = await core.running(id, "stuck"), await core.running(id, "other")
+    core.engine.stubborn.add(stuck)
+    core.seen()
+    with pytest.raises(DeadlineExceeded, match="after SIGKILL"):
         await core.sandboxes.stop(id)
     assert core.store.sandbox(id).state is NOTREADY
+    assert [core.state(c) for c in (stuck, other)] == [ContainerState.RUNNING, ContainerState.EXITED]
+    assert (Event.STOPPED, id) in core.seen()
+    assert core.network.attached == {id}  # what still runs may still talk
+
+
+@pytest.mark.parametrize("verb", ["stop", "remove"])
+async def test_a_stop_goes_on_when_the_stuck_container_ends(core: Any, verb: str) -> None:
+    id = await core.pod()
+    stuck = await core.running(id)
+    core.engine.stubborn.add(stuck)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            await getattr(core.sandboxes, verb)(id)
+    assert core.store.has_sandbox(id)
+    assert core.engine.called("remove") == []
+    stopped = core.store.sandbox(id).stopped_at
+    core.engine.stubborn.clear()
+    await core.sandboxes.stop(id)
+    record = core.store.sandbox(id)
+    assert (record.stopped_at, record.network_up) == (stopped, False)
+    assert core.state(stuck) is ContainerState.EXITED
+    await core.sandboxes.remove(id)
+    assert core.nothing_left()
 
 
 # ---------------------------------------------------------------------------------------------- update

@@ -161,12 +161,6 @@ async def test_unfinished_lines_survive_a_restart(tmp_path: Path, finding: str) 
     assert await written(tmp_path / "0.log", output, cuts) == expected(output)
 
 
-@pytest.mark.xfail(strict=True, reason="the splitter of a stream that is silent after the restart does not know of it")
-async def test_a_last_line_is_ended_although_only_the_other_stream_wrote_since(tmp_path: Path) -> None:
-    output = chunks(("stdout", b"no newline"), ("stderr", b"e\n"))
-    assert await written(tmp_path / "0.log", output, [2]) == expected(output)
-
-
 @pytest.mark.parametrize("stderr", [b"e\n", b"unfinished too"])
 async def test_a_finished_log_stays_as_it_is(tmp_path: Path, stderr: bytes) -> None:
     output = chunks(("stdout", b"a\nlast"), ("stderr", stderr))
