@@ -34,6 +34,7 @@ from criadapt.model.linux import (
 )
 from criadapt.model.runtime import ContainerEventType as Event
 from criadapt.model.signals import Signal
+from criadapt.testing.asynchronous import turns
 from criadapt.testing.factories import SECOND, START, container_config
 
 CREATED, RUNNING, EXITED = ContainerState.CREATED, ContainerState.RUNNING, ContainerState.EXITED
@@ -45,11 +46,6 @@ def pid(mode: NamespaceMode, target_id: str = "") -> dict[str, Any]:
 
 
 OWN_PID = pid(NamespaceMode.CONTAINER)
-
-
-async def turns(count: int = 10) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # ---------------------------------------------------------------------------------------------- create

@@ -10,6 +10,7 @@ import pytest
 
 from criadapt.core.flights import Flights
 from criadapt.errors import AlreadyExists
+from criadapt.testing.asynchronous import turns
 
 
 class Attempt:
@@ -42,11 +43,6 @@ async def passengers(flights: Flights, count: int, start: Callable[[], Coroutine
     tasks = [asyncio.ensure_future(flights.join("key", start)) for _ in range(count)]
     await turns()
     return tasks
-
-
-async def turns(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def test_those_who_ask_for_the_same_share_one_attempt(flights: Flights) -> None:

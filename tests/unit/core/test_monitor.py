@@ -15,14 +15,10 @@ from criadapt.errors import FailedPrecondition, Unavailable
 from criadapt.model.container import ContainerState
 from criadapt.model.runtime import ContainerEventType as Event
 from criadapt.model.sandbox import PodSandboxState
+from criadapt.testing.asynchronous import turns
 from criadapt.testing.factories import SECOND, START
 
 CREATED, RUNNING, EXITED = ContainerState.CREATED, ContainerState.RUNNING, ContainerState.EXITED
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def deaf(core: Any) -> None:

@@ -28,14 +28,10 @@ from criadapt.model.linux import (
 )
 from criadapt.model.runtime import ContainerEventType as Event
 from criadapt.model.sandbox import LinuxPodSandboxConfig, PodSandboxState
+from criadapt.testing.asynchronous import turns
 from criadapt.testing.factories import on_host_network, sandbox_config
 
 READY, NOTREADY = PodSandboxState.READY, PodSandboxState.NOTREADY
-
-
-async def turns(count: int = 10) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # ---------------------------------------------------------------------------------------------- run

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from criadapt.backends.base import Chunk
 from criadapt.model.container import Mount
 from criadapt.model.image import ImageSpec
 from criadapt.model.linux import (
@@ -21,15 +19,6 @@ from criadapt.model.linux import (
 
 SECOND = 10**9
 POD_PIDS = NamespaceOption(pid=NamespaceMode.POD)
-
-
-async def turns(count: int = 60) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def collect(process: Any) -> list[Chunk]:
-    return [chunk async for chunk in process.output()]
 
 
 async def test_read_only_root(world: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from criadapt.backends.base import Chunk, ExecSpec
+from criadapt.backends.base import ExecSpec
 from criadapt.backends.mock.outlet import RETAINED
 from criadapt.backends.mock.programs import Context, program
 from criadapt.backends.mock.streams import BUFFER
@@ -22,18 +22,10 @@ from criadapt.model.linux import (
     NamespaceOption,
 )
 from criadapt.model.signals import Signal
+from criadapt.testing.asynchronous import collect, turns
 
 SECOND = 10**9
 POD_PIDS = NamespaceOption(pid=NamespaceMode.POD)
-
-
-async def turns(count: int = 60) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def collect(process: Any) -> list[Chunk]:
-    return [chunk async for chunk in process.output()]
 
 
 # ---------------------------------------------------------------------- starting and ending

@@ -13,18 +13,10 @@ from criadapt.model.linux import (
     NamespaceMode,
     NamespaceOption,
 )
+from criadapt.testing.asynchronous import turns
 
 SECOND = 10**9
 POD_PIDS = NamespaceOption(pid=NamespaceMode.POD)
-
-
-async def turns(count: int = 60) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def collect(process: Any) -> list[Chunk]:
-    return [chunk async for chunk in process.output()]
 
 
 _TWO_LOOPS = """(while true; do echo a $(date +%T); sleep 0.7; done) &
