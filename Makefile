@@ -49,7 +49,7 @@ oldest: ## the tests on the oldest dependencies that are promised
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet 'pip>=25.1'
 	$(PYTHON) scripts/floors.py > .venv-oldest/floors.txt
-	.venv-oldest/bin/python -m pip install --quiet --editable . --group dev --constraint .venv-oldest/floors.txt
+	.venv-oldest/bin/python -m pip install --quiet --editable . --group test --constraint .venv-oldest/floors.txt
 	.venv-oldest/bin/pytest --ignore=tests/e2e
 
 bench: venv ## measure the server over the mock
