@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
@@ -36,8 +35,6 @@ from criadapt.model.linux import LinuxContainerResources, NamespaceMode
 from criadapt.model.runtime import ContainerEventType
 from criadapt.model.sandbox import PodSandboxState
 from criadapt.model.signals import Signal
-
-log = logging.getLogger(__name__)
 
 
 class Containers:
@@ -249,15 +246,9 @@ class Containers:
             self._mark_started(record)
             self._unanswered.add(id)
         if found.state is not EngineState.CREATED and not self._pumps.is_running(id):
-            self._resume_log(record)
+            self._pumps.take_up(id, record.log_path)
         if found.state is EngineState.EXITED:
             await self.exits.found(id, found)
-
-    def _resume_log(self, record: ContainerRecord) -> None:
-        try:
-            self._pumps.resume(record.id, record.log_path)
-        except OSError as error:
-            log.warning("log cannot be continued", extra={"container": record.id, "error": str(error)})
 
     async def stop(self, id: str, grace: int) -> None:
         """Stop the container; success if it does not run or is unknown.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from criadapt.backends.base import Backend, EngineContainer, EngineEvent
 from criadapt.core.events import EventBus
@@ -78,8 +78,7 @@ class Exits:
         if record.kills_group:
             await self._kill_rest(id)
         if self._pumps.is_broken(id):  # the engine was away: the rest of the output comes first
-            with suppress(OSError):
-                self._pumps.resume(id, record.log_path)
+            self._pumps.take_up(id, record.log_path)
         if self._pumps.is_running(id):
             try:
                 async with asyncio.timeout(LOG_DRAIN_SECONDS):

@@ -32,7 +32,6 @@ class Images:
     def __init__(self, backend: Backend, store: Store, policy: ImagePolicy) -> None:
         self._backend = backend
         self._store = store
-        self._policy = policy
         self._flights = Flights()
         self._pinned = (str(ImageRef.parse(policy.pause)), *policy.pinned)
 

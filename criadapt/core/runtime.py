@@ -22,6 +22,7 @@ from criadapt.core.checkpoints import Checkpoints
 from criadapt.core.containers import Containers
 from criadapt.core.events import EventBus
 from criadapt.core.exec import Execs
+from criadapt.core.exits import LOG_DRAIN_SECONDS
 from criadapt.core.images import ImagePolicy, Images
 from criadapt.core.monitor import Monitor
 from criadapt.core.podfiles import pod_files
@@ -204,15 +205,11 @@ async def _recover(runtime: Runtime, now: Callable[[], int]) -> None:
 
 
 async def _resume_log(runtime: Runtime, container: ContainerRecord) -> None:
-    try:
-        runtime.pumps.resume(container.id, container.log_path)
-    except OSError as error:
-        log.warning("log cannot be continued", extra={"container": container.id, "error": str(error)})
-        return
+    runtime.pumps.take_up(container.id, container.log_path)
     if container.state is ContainerState.EXITED:
         # It ended while we were away: its log must be whole before anybody sees EXITED.
         with suppress(TimeoutError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LOG_DRAIN_SECONDS):
                 await runtime.pumps.finished(container.id)
 
 

@@ -40,6 +40,13 @@ class Pumps:
         # Several chunks may carry the last time: ask for them again, skip the entries that are there.
         self._launch(id, LogWriter(path, skip=(since, count)), since=max(0, since - 1))
 
+    def take_up(self, id: str, path: str) -> None:
+        """Like :meth:`resume`, for a container that runs anyway: a log that cannot be continued is only told."""
+        try:
+            self.resume(id, path)
+        except OSError as error:
+            log.warning("log cannot be continued", extra={"container": id, "error": str(error)})
+
     def reopen(self, id: str) -> None:
         """Go on in a new file. Raises FailedPrecondition when the container's output is not logged."""
         writer = self._writers.get(id)

@@ -89,17 +89,20 @@ class Observe(grpc.aio.ServerInterceptor):
 class _Call:
     """One RPC under way."""
 
-    __slots__ = ("_began", "_metrics", "_rpc")
+    __slots__ = ("_began", "_in_flight", "_metrics", "_rpc")
 
     def __init__(self, metrics: Metrics, rpc: str, number: int) -> None:
         self._metrics = metrics
         self._rpc = rpc
+        self._in_flight = metrics.in_flight(rpc)
+        self._in_flight.inc()
         self._began = time.perf_counter()
         # Each RPC runs in a task, hence a context, of its own: nothing has to be reset.
         request_facts.set({"rpc": rpc, "req": number})
 
     def finished(self, code: str, message: str = "") -> None:
         took = time.perf_counter() - self._began
+        self._in_flight.dec()
         self._metrics.observe_rpc(self._rpc, code, took)
         level = logging.DEBUG if code == "OK" and QUIET.match(self._rpc) else logging.INFO
         if log.isEnabledFor(level):
