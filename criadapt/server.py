@@ -29,7 +29,7 @@ from criadapt.service.handlers import generic_handler
 from criadapt.service.image import ImageService
 from criadapt.service.interceptors import Observe
 from criadapt.service.runtime import RuntimeService
-from criadapt.streaming.server import listening
+from criadapt.streaming.listener import listening
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ async def serving(loaded: Loaded) -> AsyncIterator[Runtime]:
         backend = await stack.enter_async_context(Timed(backend, metrics.observe_engine))
         runtime = await stack.enter_async_context(opened(config, backend, config.state_dir))
         metrics.watch(runtime.store, runtime.events, runtime.pumps)
-        await stack.enter_async_context(listening(runtime.sessions, config.streaming.address, config.streaming.port))
+        drain = config.runtime.exec_drain_seconds
+        await stack.enter_async_context(listening(runtime.sessions, runtime.execs, config.streaming, drain))
         if config.metrics.listen:
             await stack.enter_async_context(
                 serve_metrics(metrics, config.metrics.listen, unhealthy=lambda: runtime.monitor.trouble)

@@ -231,6 +231,26 @@ class Process(ABC):
         """Let go of the streams and of what the engine holds for them."""
 
 
+class Connection(ABC):
+    """A TCP connection to a port inside a pod. Reading and writing may go on at the same time."""
+
+    @abstractmethod
+    async def read(self) -> bytes:
+        """Some bytes, none once the other side has ended. Raises OSError when the connection breaks."""
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Send bytes; waits while the other side does not read. Raises OSError when the connection breaks."""
+
+    @abstractmethod
+    async def end(self) -> None:
+        """Send nothing more; the other side may go on. Success if it is over already."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End both directions at once."""
+
+
 class Backend(ABC):
     """One container engine. Open it with ``async with``; no method is called before or after.
 
@@ -336,6 +356,13 @@ class Backend(ABC):
     async def attach(self, id: str, *, stdin: bool, tty: bool) -> Process:
         """Connect to the running container's own streams: live output, and its stdin if asked for."""
         raise self._unsupported("attach to a container")
+
+    async def dial(self, id: str, port: int) -> Connection:
+        """Connect to a TCP port on the loopback address, IPv4 before IPv6, of an infra container's network.
+
+        Raises Unavailable when nobody listens there.
+        """
+        raise self._unsupported("connect to a port of a pod")
 
     async def update(self, id: str, resources: LinuxContainerResources) -> None:
         """Change the limits that are set (non-zero); all or nothing."""

@@ -17,6 +17,7 @@ from criadapt import errors
 from criadapt.backends.base import (
     Backend,
     Chunk,
+    Connection,
     ContainerSpec,
     EngineContainer,
     EngineEvent,
@@ -108,6 +109,9 @@ class Wrapped(Backend):
 
     async def attach(self, id: str, *, stdin: bool, tty: bool) -> Process:
         return await self.around("attach", {"id": id}, lambda: self.inner.attach(id, stdin=stdin, tty=tty))
+
+    async def dial(self, id: str, port: int) -> Connection:
+        return await self.around("dial", {"id": id, "port": port}, lambda: self.inner.dial(id, port))
 
     async def update(self, id: str, resources: LinuxContainerResources) -> None:
         await self.around("update", {"id": id}, lambda: self.inner.update(id, resources))

@@ -131,6 +131,10 @@ class StreamingConfig:
     port: Port = option(0, doc="port to listen on; 0 takes a free one")
     token_ttl: Period = option(60.0, doc="seconds within which the URL of a session must be used")
     max_pending: Positive = option(1000, doc="sessions that may wait for their client; the next is refused")
+    max_sessions: Positive = option(1000, doc="sessions that may be connected; the next is refused")
+    idle_timeout: Seconds = option(14400.0, doc="seconds after which a session without traffic is cut; 0 for never")
+    tls_cert_file: str = option("", doc="PEM certificate (and chain) to serve TLS with; kubelet must trust it")
+    tls_key_file: str = option("", doc="PEM key of that certificate, unless it is in the same file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

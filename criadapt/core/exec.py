@@ -1,4 +1,4 @@
-"""ExecSync: run a command, collect what it writes, within a time limit."""
+"""Commands in containers: collected (ExecSync), or handed on with their streams; and connections into pods."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from criadapt.backends.base import Backend, ExecSpec, Process
-from criadapt.core.records import ContainerRecord
+from criadapt.backends.base import Backend, Connection, ExecSpec, Process
+from criadapt.core.records import ContainerRecord, SandboxRecord
 from criadapt.core.store import Store
 from criadapt.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument
 from criadapt.model.container import ContainerState
+from criadapt.model.sandbox import PodSandboxState
 
 MAX_STREAM = 16 * 1024 * 1024
 """Bytes kept of each stream (CRI v1, ExecSyncResponse); what comes after is read and dropped."""
@@ -29,7 +30,7 @@ class ExecResult:
 
 
 class Execs:
-    """Commands in running containers."""
+    """Ways into running containers and pods."""
 
     def __init__(self, store: Store, backend: Backend, drain_seconds: float) -> None:
         self._store = store
@@ -41,6 +42,26 @@ class Execs:
         record = self._store.container(id)
         if record.state is not ContainerState.RUNNING:
             raise FailedPrecondition(f"container {record.id[:13]!r} is {record.state.name.lower()}, not running")
+        return record
+
+    async def start(self, id: str, spec: ExecSpec) -> Process:
+        """Run a command whose streams the caller serves. Raises ContainerNotFound, FailedPrecondition."""
+        return await self._backend.exec(self.running(id).id, spec)
+
+    async def attach(self, id: str, *, stdin: bool) -> Process:
+        """Connect to a container's own streams. Raises ContainerNotFound, FailedPrecondition."""
+        record = self.running(id)
+        return await self._backend.attach(record.id, stdin=stdin and record.config.stdin, tty=record.config.tty)
+
+    async def dial(self, sandbox_id: str, port: int) -> Connection:
+        """Connect to a port inside a pod. Raises SandboxNotFound, FailedPrecondition, Unavailable."""
+        return await self._backend.dial(self.ready(sandbox_id).id, port)
+
+    def ready(self, id: str) -> SandboxRecord:
+        """The pod sandbox, if it is ready. Raises SandboxNotFound, FailedPrecondition."""
+        record = self._store.sandbox(id)
+        if record.state is not PodSandboxState.READY:
+            raise FailedPrecondition(f"pod sandbox {record.id[:13]!r} is not ready")
         return record
 
     async def sync(self, id: str, args: Sequence[str], timeout: int) -> ExecResult:
@@ -62,7 +83,7 @@ class Execs:
             raise DeadlineExceeded(f"command {args[0][:80]!r} timed out after {timeout} s and was killed") from None
         finally:
             # Runs on success, time-out and cancellation alike; killing what has ended does nothing.
-            await asyncio.shield(_end(process))
+            await asyncio.shield(let_go(process))
 
     async def _collect(self, process: Process) -> ExecResult:
         kept: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
@@ -85,6 +106,9 @@ class Execs:
         return ExecResult(b"".join(kept["stdout"]), b"".join(kept["stderr"]), code)
 
 
-async def _end(process: Process) -> None:
-    await process.kill()
-    await process.close()
+async def let_go(process: Process) -> None:
+    """Leave nothing of a command behind, whether it has ended or not; an attachment is cut."""
+    try:
+        await process.kill()
+    finally:
+        await process.close()

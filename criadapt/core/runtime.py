@@ -162,7 +162,6 @@ def _build(
         containers=containers,
         execs=execs,
         sessions=Sessions(
-            store=store,
             execs=execs,
             clock=time.monotonic,
             ttl_seconds=config.streaming.token_ttl,

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from criadapt.core.exec import Execs
-from criadapt.core.store import Store
-from criadapt.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from criadapt.model.sandbox import PodSandboxState
+from criadapt.errors import InvalidArgument, NotFound, ResourceExhausted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +50,12 @@ class Sessions:
     def __init__(
         self,
         *,
-        store: Store,
         execs: Execs,
         clock: Callable[[], float],
         ttl_seconds: float,
         max_pending: int,
         new_token: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self._store = store
         self._execs = execs
         self._clock = clock
         self._ttl = ttl_seconds
@@ -88,10 +84,8 @@ class Sessions:
         for port in ports:
             if not 1 <= port <= 65535:
                 raise InvalidArgument(f"port {port} is not within 1 and 65535")
-        record = self._store.sandbox(sandbox_id)
-        if record.state is not PodSandboxState.READY:
-            raise FailedPrecondition(f"pod sandbox {record.id[:13]!r} is not ready")
-        return self._issue("portforward", PortForwardSession(sandbox_id=record.id, ports=ports))
+        session = PortForwardSession(sandbox_id=self._execs.ready(sandbox_id).id, ports=ports)
+        return self._issue("portforward", session)
 
     def redeem(self, token: str) -> Session:
         """The request behind a token, which is thereby used up. Raises NotFound for unknown, used and expired ones."""

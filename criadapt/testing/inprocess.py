@@ -39,7 +39,7 @@ from criadapt.cri.v1 import api_pb2_grpc
 from criadapt.metrics import Metrics
 from criadapt.model.reference import ImageRef
 from criadapt.server import _grpc_server, _on_socket
-from criadapt.streaming.server import listening
+from criadapt.streaming.listener import listening
 from criadapt.testing.factories import BUSYBOX, PAUSE, Gate
 
 T = TypeVar("T")
@@ -254,7 +254,8 @@ class InProcess:
             if change is not None:
                 change(self.mock)
             self.runtime = await stack.enter_async_context(opened(config, backend, self.state_dir))
-            await stack.enter_async_context(listening(self.runtime.sessions, "127.0.0.1", 0))
+            sessions, execs = self.runtime.sessions, self.runtime.execs
+            await stack.enter_async_context(listening(sessions, execs, config.streaming, drain=1.0))
             server = _grpc_server(config, self.runtime, metrics)
             await stack.enter_async_context(_on_socket(server, self.socket, config))
             stack.callback(self.runtime.events.close)

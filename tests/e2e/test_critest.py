@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from criadapt.testing import loopback
 from criadapt.testing.server import RunningServer, running_server
 
 EXCLUDED = Path(__file__).with_name("critest_excluded.toml")
@@ -38,7 +39,8 @@ class Spec:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    with running_server() as server:
+    options = {"reachable": "true", "subnet": loopback.subnet()}
+    with running_server(*(f"--set=backend.mock.{name}={value}" for name, value in options.items())) as server:
         yield server
 
 
@@ -60,12 +62,22 @@ def test_critest_passes_in_parallel(
     demand_success(specs)
 
 
+@pytest.mark.timeout(SECONDS + 60)
+def test_critest_passes_over_websocket(critest_program: Path, server: RunningServer, tmp_path: Path):
+    options = [f"-websocket-{what}" for what in ("exec", "attach", "portforward")]
+    specs = run(critest_program, server, tmp_path, ["-ginkgo.focus=Streaming", *options])
+    demand_success(specs)
+    passed = [spec.name for spec in specs if spec.state == "passed" and "Streaming" in spec.name]
+    assert len(passed) == 5 - sum("Streaming" in name for name in excluded())
+
+
 def groups() -> list[dict[str, Any]]:
     """What is excluded on this host."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     privileged = bool(int(status["CapEff"], 16) >> CAP_SYS_ADMIN & 1)
+    met = {"unless_privileged": privileged, "unless_port_80": loopback.can_listen(80)}
     found = tomllib.loads(EXCLUDED.read_text())["excluded"]
-    return [group for group in found if not (privileged and group.get("unless_privileged"))]
+    return [group for group in found if not any(group.get(name) and fits for name, fits in met.items())]
 
 
 def excluded() -> list[str]:

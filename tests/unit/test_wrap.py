@@ -45,6 +45,7 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "can": (("update",), {}),
     "inspect": (("c1",), {}),
     "attach": (("c1",), {"stdin": True, "tty": False}),
+    "dial": (("c1", 80), {}),
     "update": (("c1", LinuxContainerResources(cpu_shares=2)), {}),
     "usage": (("c1",), {}),
     "image_file": (("sha256:1", "/etc/passwd"), {}),

@@ -1,4 +1,4 @@
-"""Addresses of pods: always the lowest free one, so that the same calls give the same addresses."""
+"""Addresses of pods: always the lowest free one, so that the same calls give the same addresses. Ports of the host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
-from criadapt.errors import ResourceExhausted
+from criadapt.errors import ResourceExhausted, StartFailed
 
 
 class AddressPool:
@@ -85,3 +85,35 @@ class Addresses:
         for address in addresses:
             for pool in self._pools:
                 pool.give_back(address)
+
+
+_ANY = frozenset(("0.0.0.0", "::"))
+
+
+class HostPorts:
+    """Which pod has which port of the host."""
+
+    def __init__(self) -> None:
+        self._taken: dict[int, dict[str, str]] = {}
+
+    def take(self, pod: str, wanted: Iterable[tuple[str, int]]) -> None:
+        """Reserve addresses of the host, all or none. Raises StartFailed."""
+        for ip, port in wanted:
+            for other, holder in self._taken.get(port, {}).items():
+                if ip == other or not _ANY.isdisjoint((ip, other)):
+                    raise StartFailed(f"bind for {ip}:{port} failed: port is already allocated, to {holder!r}")
+        self.claim(pod, wanted)
+
+    def claim(self, pod: str, taken: Iterable[tuple[str, int]]) -> None:
+        """Note that these are in use."""
+        for ip, port in taken:
+            self._taken.setdefault(port, {})[ip] = pod
+
+    def give_back(self, pod: str, taken: Iterable[tuple[str, int]]) -> None:
+        """Free those of these that the pod has."""
+        for ip, port in taken:
+            holders = self._taken.get(port, {})
+            if holders.get(ip) == pod:
+                del holders[ip]
+                if not holders:
+                    del self._taken[port]

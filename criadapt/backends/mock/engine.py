@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ import criadapt
 from criadapt.backends.base import (
     Backend,
     Chunk,
+    Connection,
     ContainerSpec,
     EngineContainer,
     EngineEvent,
@@ -28,6 +30,7 @@ from criadapt.backends.base import (
     Process,
 )
 from criadapt.backends.mock import checkpoint, usage
+from criadapt.backends.mock.doors import check_local
 from criadapt.backends.mock.feed import Feed
 from criadapt.backends.mock.images import Images
 from criadapt.backends.mock.lifecycle import Lifecycle
@@ -75,6 +78,8 @@ class MockBackend(Backend):
                 importlib.import_module(module)
             except ImportError as error:
                 raise InvalidArgument(f"programs: cannot import {module!r}: {error}") from error
+        if self.options.reachable and self.options.network:
+            check_local(str(ip_network(self.options.network)[-2]))
         self._disk.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self.state_dir / "mock.sqlite")
         try:
@@ -114,7 +119,7 @@ class MockBackend(Backend):
             cgroup_driver=CgroupDriver[options.cgroup_driver.upper()],
             handlers=tuple(RuntimeHandler(name=name, features=features) for name in options.handlers),
             features=RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
-            details={"seed": options.seed, "subnet": options.subnet, "subnet_v6": options.subnet_v6},
+            details={"seed": options.seed, "subnet": options.network, "subnet_v6": options.subnet_v6},
         )
 
     # ------------------------------------------------------------------ containers
@@ -180,6 +185,9 @@ class MockBackend(Backend):
 
     async def attach(self, id: str, *, stdin: bool, tty: bool) -> Process:
         return self._life.active(id, "attach to").attach(stdin=stdin, tty=tty)
+
+    async def dial(self, id: str, port: int) -> Connection:
+        return self._life.active(id, "connect to a port of").dial(port)
 
     # ------------------------------------------------------------------ images
 

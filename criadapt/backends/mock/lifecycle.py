@@ -118,6 +118,7 @@ class Lifecycle:
             if container.machine is not None:
                 container.machine.close()
             container.wake()
+        await self.pods.close()
 
     # ------------------------------------------------------------------ steps
 
@@ -158,7 +159,7 @@ class Lifecycle:
             self._start(container)
         except (StartFailed, ResourceExhausted) as error:
             failure = error if isinstance(error, StartFailed) else StartFailed(str(error))
-            self.pods.free_addresses(container)
+            self.pods.release(container)
             container.machine = None
             self._change(container, Life(finished_at=self._now(), exit_code=failure.exit_code, error=str(failure)))
             container.wake()
@@ -166,14 +167,14 @@ class Lifecycle:
 
     def _start(self, container: Container) -> None:
         """All or nothing: a failure leaves the container as it was."""
-        ips = self.pods.take_addresses(container.spec)
+        ips = self.pods.take(container)
         container.life = Life(started_at=self._now(), pid=self._next_pid, ips=ips)
         try:
             container.machine = self.pods.machine(container)
             container.machine.check()
             self._records.put_life(container.id, container.life)
         except BaseException:
-            self.pods.free_addresses(container)
+            self.pods.release(container)
             container.life, container.machine = UNBORN, None
             raise
         self._next_pid += 1
@@ -216,7 +217,7 @@ class Lifecycle:
         if container is None or self._closed or not container.running:
             return
         machine = container.machine
-        self.pods.free_addresses(container)
+        self.pods.release(container)
         container.life = life = replace(
             container.life,
             finished_at=max(exit.time_ns, container.life.started_at + 1),

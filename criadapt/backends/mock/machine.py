@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from criadapt.backends.base import Chunk, ContainerSpec, ExecSpec, Process
+from criadapt.backends.base import Chunk, Connection, ContainerSpec, ExecSpec, Process
 from criadapt.backends.mock.clock import SYSTEM_WALL, Scheduler, Wall
+from criadapt.backends.mock.doors import Entrance
 from criadapt.backends.mock.files import Outsider, View, Who, ensure_directory
 from criadapt.backends.mock.kernel import special_trees
 from criadapt.backends.mock.lookup import CannotRun, Found, environment, find, find_quickly, search_path
@@ -25,12 +26,12 @@ from criadapt.backends.mock.process import Body, Proc
 from criadapt.backends.mock.programs.context import run_first
 from criadapt.backends.mock.seccomp import refuses
 from criadapt.backends.mock.session import Attachment, Execution
-from criadapt.backends.mock.sockets import Listeners, Service
+from criadapt.backends.mock.sockets import Dialed, Listeners, Service
 from criadapt.backends.mock.stdio import standard_streams
 from criadapt.backends.mock.streams import Pipe, Stream
 from criadapt.backends.mock.trees import Node
 from criadapt.backends.mock.tty import Tty
-from criadapt.errors import FailedPrecondition, ImageVolumeMountFailed, StartFailed
+from criadapt.errors import FailedPrecondition, ImageVolumeMountFailed, StartFailed, Unavailable
 from criadapt.model.linux import LinuxContainerResources, LinuxContainerUser, NamespaceMode, ProfileType
 from criadapt.model.signals import Signal
 
@@ -51,9 +52,9 @@ class Machine:
 
     __slots__ = (
         "__weakref__", "_busy_ns", "_closed", "_files", "_image_files", "_on_exit", "_outlet", "_peers",
-        "_provided", "_replay_until", "_serial", "_stdin", "first", "hostname", "id", "image", "ips", "listeners",
-        "oom_kills", "own_pids", "pid", "procs", "resources", "scheduler", "seed", "spec", "started_at", "tty",
-        "unknown_command",
+        "_provided", "_replay_until", "_serial", "_stdin", "entrance", "first", "hostname", "id", "image", "ips",
+        "listeners", "oom_kills", "own_pids", "pid", "procs", "resources", "scheduler", "seed", "spec",
+        "started_at", "tty", "unknown_command",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,7 @@ class Machine:
         peers: Callable[[], Iterable[Machine]] = tuple,
         id: str = "",
         image_files: Callable[[str], Mapping[str, bytes]] | None = None,
+        entrance: Entrance | None = None,
         pauses: Iterable[tuple[int, int]] = (),
         replay_until: int = 0,
         wall: Wall = SYSTEM_WALL,
@@ -78,9 +80,9 @@ class Machine:
         """Build it; nothing runs before start().
 
         `pid` is the first process's number on the host; `peers` gives the pod's machines (this one may be among
-        them); `image_files` the content of an image by its id, for image volumes. For a machine that lived before:
-        `pauses` is what :attr:`pauses` said, `replay_until` when it was last known alive, so that it does not write
-        into the host's volumes twice.
+        them); `image_files` the content of an image by its id, for image volumes; `entrance` lets real connections in.
+        For a machine that lived before: `pauses` is what :attr:`pauses` said, `replay_until` when it was last known
+        alive, so that it does not write into the host's volumes twice.
         """
         self.spec = spec
         self.started_at = started_at
@@ -98,6 +100,7 @@ class Machine:
         self.first: Proc | None = None
         self.tty: Tty | None = None
         self.listeners: Listeners | None = None
+        self.entrance = entrance
         self.oom_kills = 0
         self.image = files
         self._image_files = image_files
@@ -135,6 +138,8 @@ class Machine:
         standard = standard_streams(self._outlet, tty=spec.tty, stdin=spec.stdin, signal=self._type_signal)
         self.tty, self._stdin = standard.tty, standard.stdin
         self.first = self.spawn(None, run_first, spec.args, fds=standard.fds, at_ns=self.started_at)
+        if self.entrance is not None:
+            self.scheduler.at(self.scheduler.wall.now(), self.entrance.reveal)
 
     def signal(self, signal: Signal) -> None:
         """Signal the first process; SIGKILL ends all processes."""
@@ -174,10 +179,14 @@ class Machine:
     def freeze(self) -> None:
         """Stop all processes until :meth:`thaw`."""
         self.scheduler.freeze()
+        if self.entrance is not None:
+            self.entrance.rest()
 
     def thaw(self) -> None:
         """Let them go on."""
         self.scheduler.thaw()
+        if self.entrance is not None:
+            self.entrance.attend()
 
     @property
     def pauses(self) -> tuple[tuple[int, int], ...]:
@@ -212,6 +221,18 @@ class Machine:
     def serve(self, port: int) -> Service | None:
         """Who answers connections to a TCP port of this container."""
         return self.listeners.tcp(port) if self.listeners is not None else None
+
+    def answering(self, port: int) -> Service | None:
+        """Who answers at a port of the pod."""
+        services = (peer.serve(port) for peer in self.peers())
+        return next((service for service in services if service is not None), None)
+
+    def dial(self, port: int) -> Connection:
+        """Connect to a port of the pod from outside. Raises Unavailable."""
+        service = self.answering(port)
+        if service is None:
+            raise Unavailable(f"nobody listens on port {port} in the pod: connection refused")
+        return Dialed(service)
 
     # ------------------------------------------------------------------ figures
 

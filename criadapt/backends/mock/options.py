@@ -8,15 +8,29 @@ from typing import Literal
 
 from criadapt.errors import InvalidArgument
 
+_SUBNET = "10.88.0.0/16"
+_LOOPBACK = "127.88.0.0/16"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MockOptions:
     """Shape of the pretended machine. The same options and the same calls give the same containers."""
 
     subnet: str = field(
-        default="10.88.0.0/16", metadata={"doc": "IPv4 network of the pods; empty for pods without IPv4"}
+        default="auto",
+        metadata={
+            "doc": "IPv4 network of the pods, empty for pods without IPv4; "
+            f"auto is {_SUBNET}, or {_LOOPBACK} if reachable"
+        },
     )
     subnet_v6: str = field(default="", metadata={"doc": "IPv6 network of the pods; empty for pods without IPv6"})
+    reachable: bool = field(
+        default=False,
+        metadata={
+            "doc": "servers in pods also listen for real: on the pod's IPv4 address, on its host ports, and on "
+            "127.0.0.1 for the host network; the subnet must then be this machine's own, as all of 127.0.0.0/8 is"
+        },
+    )
     preload: tuple[str, ...] = field(
         default=(), metadata={"doc": "references of images that are present without a pull"}
     )
@@ -46,8 +60,7 @@ class MockOptions:
     )
 
     def __post_init__(self) -> None:
-        for name, version in (("subnet", 4), ("subnet_v6", 6)):
-            text = getattr(self, name)
+        for name, text, version in (("subnet", self.network, 4), ("subnet_v6", self.subnet_v6, 6)):
             if text:
                 _check_network(name, text, version)
         if self.cgroup_driver not in ("cgroupfs", "systemd"):
@@ -62,6 +75,13 @@ class MockOptions:
         for name in ("cpus", "memory", "disk_size"):
             if getattr(self, name) <= 0:
                 raise InvalidArgument(f"{name} is {getattr(self, name)}; it must be positive")
+
+    @property
+    def network(self) -> str:
+        """The IPv4 network of the pods, empty for none."""
+        if self.subnet != "auto":
+            return self.subnet
+        return _LOOPBACK if self.reachable else _SUBNET
 
 
 def _check_network(name: str, text: str, version: int) -> None:

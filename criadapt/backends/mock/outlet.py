@@ -23,14 +23,17 @@ class Outlet:
         "_last",
         "_limit",
         "_listeners",
+        "_live",
         "_room",
         "_size",
         "total",
         "unheard",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, live: bool = False) -> None:
+        """At most `limit` bytes wait for the main reader. What goes out `live` is never replayed, like an exec's."""
         self._limit = limit
+        self._live = live
         self._backlog: deque[Chunk] | None = None
         self._size = 0
         self._last = 0
@@ -51,8 +54,11 @@ class Outlet:
         """Hand `data` to all readers, waiting while one of them lags behind."""
         view = memoryview(data)
         for start in range(0, len(data), BUFFER):
-            while self._crowded() and not self._ended:
-                await self._room.heard(clock)
+            if self._crowded():
+                while self._crowded() and not self._ended:
+                    await self._room.heard(clock)
+                if self._live:
+                    clock.reach_present()
             self.put(stream, bytes(view[start : start + BUFFER]), clock.now_ns)
 
     def put(self, stream: StreamName, data: bytes, time_ns: int) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
-from criadapt.backends.base import Chunk, ContainerSpec
-from criadapt.backends.mock.addresses import Addresses
+from criadapt.backends.base import Chunk
+from criadapt.backends.mock.addresses import Addresses, HostPorts
 from criadapt.backends.mock.clock import SYSTEM_WALL, Timer, Wall
 from criadapt.backends.mock.containers import Container
+from criadapt.backends.mock.doors import LOOPBACK, Address, Doors, Entrance
 from criadapt.backends.mock.images import Images
 from criadapt.backends.mock.machine import Exit, Machine
 from criadapt.backends.mock.options import MockOptions
 from criadapt.errors import StartFailed
 from criadapt.model.linux import NamespaceMode
+from criadapt.model.sandbox import Protocol
 
 
 def _ignore(_: Exit) -> None:
@@ -102,7 +104,10 @@ class Pods:
         self._options = options
         self._images = images
         self._exited = exited
-        self._addresses = Addresses((options.subnet, options.subnet_v6))
+        self._addresses = Addresses((options.network, options.subnet_v6))
+        self._doors = Doors(self._where, self._pod_name) if options.reachable else None
+        self._entrances: dict[str, Entrance] = {}
+        self._host_ports = HostPorts()
         self._members: dict[str, tuple[str, ...]] = {}
         self._see = self._peers  # bound once, not for every machine
 
@@ -112,6 +117,7 @@ class Pods:
             self._members[container.spec.infra] = (*self._members.get(container.spec.infra, ()), container.id)
         if container.running:
             self._addresses.claim(container.life.ips)
+            self._host_ports.claim(container.spec.name, self._published(container))
 
     def remove(self, container: Container) -> None:
         """A container is gone."""
@@ -123,25 +129,75 @@ class Pods:
             else:
                 self._members.pop(infra, None)
 
-    def take_addresses(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """Addresses for the network namespace that the container brings with it, if any. Raises StartFailed."""
+    def take(self, container: Container) -> tuple[str, ...]:
+        """Addresses for the network namespace that the container brings with it, if any; its host ports are its own.
+
+        Raises StartFailed.
+        """
+        spec = container.spec
         if spec.infra is None:
-            return () if spec.namespaces.network is NamespaceMode.NODE else self._addresses.take()
+            if spec.namespaces.network is NamespaceMode.NODE:
+                return ()
+            ips = self._addresses.take()
+            try:
+                self._host_ports.take(spec.name, self._published(container))
+            except StartFailed:
+                self._addresses.give_back(ips)
+                raise
+            return ips
         infra = self._containers.get(spec.infra)
         if infra is None or not infra.running:
             raise StartFailed(f"cannot join the namespaces of container {spec.infra!r}: it is not running")
         return ()
 
-    def free_addresses(self, container: Container) -> None:
-        """Its network namespace is gone."""
+    def release(self, container: Container) -> None:
+        """It listens no more. If it brought a network namespace, that is gone, and nobody in the pod does."""
+        if self._doors is not None:
+            for id in (container.id, *self._members.get(container.id, ())):
+                if (entrance := self._entrances.pop(id, None)) is not None:
+                    entrance.close()
+            self._host_ports.give_back(container.spec.name, self._published(container))
         self._addresses.give_back(container.life.ips)
+
+    async def close(self) -> None:
+        """Nobody listens for real any more."""
+        if self._doors is not None:
+            for entrance in self._entrances.values():
+                entrance.close()
+            await self._doors.close()
+
+    def _published(self, container: Container) -> dict[Address, int]:
+        """Ports of the pod by where on the host they are published. Nothing where only the mock itself would know."""
+        if self._doors is None or container.spec.namespaces.network is NamespaceMode.NODE:
+            return {}
+        return {
+            (mapping.host_ip or LOOPBACK, mapping.host_port): mapping.container_port
+            for mapping in container.spec.port_mappings
+            if mapping.host_port and mapping.protocol is Protocol.TCP
+        }
+
+    def _where(self, id: str, port: int) -> Iterator[Address]:
+        """Where clients outside reach a port that somebody in the container listens on. Loopback has one IPv6 only."""
+        container = self._containers[id]
+        infra = self._infra(container)
+        if container.spec.namespaces.network is NamespaceMode.NODE:
+            yield LOOPBACK, port
+        elif infra is not None and infra.running:
+            yield from ((ip, port) for ip in infra.life.ips if ":" not in ip)
+            yield from (address for address, inside in self._published(infra).items() if inside == port)
+
+    def _pod_name(self, id: str) -> str:
+        return (self._infra(self._containers[id]) or self._containers[id]).spec.name
+
+    def _infra(self, container: Container) -> Container | None:
+        return container if container.spec.infra is None else self._containers.get(container.spec.infra)
 
     def ips(self, container: Container) -> tuple[str, ...]:
         """Addresses of the network namespace that the container lives in, while it runs."""
         spec = container.spec
         if not container.running or spec.namespaces.network is NamespaceMode.NODE:
             return ()
-        owner = container if spec.infra is None else self._containers.get(spec.infra)
+        owner = self._infra(container)
         return owner.life.ips if owner is not None and owner.running else ()
 
     def machine(self, container: Container, *, alive_until: int = 0) -> Machine:
@@ -149,8 +205,11 @@ class Pods:
         pauses = container.life.pauses
         if container.life.paused_at:
             pauses = (*pauses, (container.life.paused_at, SYSTEM_WALL.now()))
+        if self._doors is not None:
+            self._entrances[container.id] = Entrance(self._doors, container.id)
         return self._machine(
             container,
+            entrance=self._entrances.get(container.id),
             on_exit=_OnExit(self._exited, container.id),
             peers=_Peers(self._see, container),
             pauses=pauses,
@@ -179,6 +238,7 @@ class Pods:
         replay_until: int,
         on_exit: Callable[[Exit], None] = _ignore,
         peers: Callable[[], Iterable[Machine]] = tuple,
+        entrance: Entrance | None = None,
         wall: Wall = SYSTEM_WALL,
     ) -> Machine:
         return Machine(
@@ -188,6 +248,7 @@ class Pods:
             hostname=self._hostname(container),
             files=self._images.files(container.spec.image_id),
             image_files=self._images.files,
+            entrance=entrance,
             ips=self.ips(container),
             pid=container.life.pid,
             seed=self._options.seed,

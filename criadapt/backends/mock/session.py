@@ -15,13 +15,15 @@ from criadapt.backends.mock.tty import Tty
 if TYPE_CHECKING:
     from criadapt.backends.mock.machine import Machine
 
+_AHEAD = 4 * BUFFER  # bytes that a process may be ahead of its reader
+
 
 class Execution(Process):
     """A process that was exec'd; it and its children hold the streams."""
 
     def __init__(self, machine: Machine, spec: ExecSpec) -> None:
         self._machine = machine
-        self._outlet = Outlet(BUFFER)
+        self._outlet = Outlet(_AHEAD, live=True)
         standard = standard_streams(
             self._outlet, tty=spec.tty, stdin=spec.stdin, signal=self._signal, on_close=self._stream_closed
         )

@@ -15,7 +15,7 @@ from criadapt.backends.mock.clock import Clock
 
 BUFFER = 64 * 1024  # bytes in a pipe
 _STEP = 20_000  # ns that one read or write takes
-SPEED = 2  # bytes a ns
+SPEED = 8  # bytes a ns
 
 
 class Bell:

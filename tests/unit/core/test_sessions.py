@@ -49,7 +49,6 @@ def sessions(tmp_path: Path, clock: Clock) -> Iterator[Sessions]:
         store.put_container(container_record("exited-1", started_at=START, finished_at=START))
         numbers = count()
         sessions = Sessions(
-            store=store,
             execs=Execs(store, FakeEngine(), 1.0),
             clock=clock,
             ttl_seconds=60,
@@ -125,7 +124,7 @@ def test_tokens_cannot_be_guessed(tmp_path: Path) -> None:
         store = Store(journal)
         store.put_sandbox(sandbox_record())
         sessions = Sessions(
-            store=store, execs=Execs(store, FakeEngine(), 1), clock=lambda: 0.0, ttl_seconds=60, max_pending=100
+            execs=Execs(store, FakeEngine(), 1), clock=lambda: 0.0, ttl_seconds=60, max_pending=100
         )
         tokens = {sessions.port_forward("s1", ()).rpartition("/")[2] for _ in range(50)}
     assert len(tokens) == 50

@@ -153,7 +153,7 @@ class Context(Streams):
     def listen(self, port: int, service: Service) -> bool:
         """Serve a TCP port of the pod; False if it is taken."""
         if self.machine.listeners is None:
-            self.machine.listeners = Listeners()
+            self.machine.listeners = Listeners(self.machine.entrance)
         return self.machine.listeners.listen(self.proc, port, service)
 
     def image_numbers(self, folder: str, pattern: str) -> list[int]:

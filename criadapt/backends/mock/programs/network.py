@@ -22,10 +22,7 @@ def _local(ctx: Context, host: str) -> bool:
 
 def _service(ctx: Context, host: str, port: int) -> Service | None:
     """Who answers at an address: servers inside the same pod only."""
-    if not _local(ctx, host):
-        return None
-    services = (peer.serve(port) for peer in ctx.machine.peers())
-    return next((service for service in services if service is not None), None)
+    return ctx.machine.answering(port) if _local(ctx, host) else None
 
 
 async def _ask(service: Service, request: bytes) -> bytes:
@@ -102,13 +99,19 @@ def _refused(ctx: Context, curl: bool, host: str, port: int) -> int:
 
 @program("nc", "ncat", "netcat")
 async def nc(ctx: Context) -> int:
-    """Netcat: -l -p PORT takes one connection (-k any number) and copies both ways; else connects; -z only tries."""
-    options, words = ctx.options("lp:kzvw:nueq:")
+    """Netcat: -l -p PORT takes one connection (-k any number) and prints what comes; else connects; -z only tries.
+
+    ``-e cat`` makes a listener that sends everything back; it runs no other program.
+    """
+    options, words = ctx.options("lp:kzvw:nue:q:")
     if "l" in options:
         port = options.get("p") or (words[-1] if words else "")
         if not port.isdigit():
             ctx.usage("missing port")
-        return await _listen(ctx, int(port), keep="k" in options)
+        if options.get("e", "cat") != "cat":
+            ctx.usage("-e runs cat only")
+        listen = _echo if "e" in options else _listen
+        return await listen(ctx, int(port), keep="k" in options)
     if len(words) != 2 or not words[1].isdigit():
         ctx.usage("usage: nc [-l -p PORT] [HOST PORT]")
     service = _service(ctx, words[0], int(words[1]))
@@ -149,6 +152,24 @@ async def _listen(ctx: Context, port: int, *, keep: bool) -> int:
         ctx.usage("bind: Address already in use")
     while data := await ctx.outside(received.get()):
         await ctx.write(data)
+    return 0
+
+
+async def _echo(ctx: Context, port: int, *, keep: bool) -> int:
+    done = asyncio.Event()
+
+    async def serve(reader: Reader, writer: Writer) -> None:
+        if not keep and ctx.machine.listeners is not None:
+            ctx.machine.listeners.unlisten(port)
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        if not keep:
+            done.set()
+
+    if not ctx.listen(port, serve):
+        ctx.usage("bind: Address already in use")
+    await ctx.outside(done.wait())
     return 0
 
 
