@@ -1,8 +1,9 @@
 # `make` lists what there is; `make test` sets up all it needs, given Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+ENGINES := containerd runc containernetworking-plugins busybox-static
 
-.PHONY: help venv proto docs fmt lint type test check cov oldest bench e2e-tools serve build clean
+.PHONY: help venv proto sync docs fmt lint type test check cov oldest bench e2e-tools engines serve build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +19,17 @@ venv: .venv/.ready ## .venv with criadapt (editable) and the development tools
 proto: venv ## generate criadapt/cri/v1 from proto/runtime/v1/api.proto
 	$(BIN)/python scripts/gen_proto.py
 
-docs: venv ## write the pages of docs/ that are made of the code
+sync: venv ## write the blocking client from the asynchronous one
+	$(BIN)/python scripts/unasync.py
+
+docs: venv .venv-docs/.ready ## write the pages of docs/ that are made of the code, then all of it as HTML into site/
 	$(BIN)/python scripts/gen_docs.py
+	.venv-docs/bin/mkdocs build --strict --quiet
+.venv-docs/.ready: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet 'pip>=25.1'
+	.venv-docs/bin/python -m pip install --quiet --group docs
+	@touch $@
 
 fmt: venv ## format, and repair what ruff can repair
 	$(BIN)/ruff check --fix
@@ -30,6 +40,7 @@ lint: venv ## ruff, the import law, generated files as generated
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/gen_proto.py --check
+	$(BIN)/python scripts/unasync.py --check
 	$(BIN)/python scripts/gen_docs.py --check
 
 type: venv ## mypy --strict
@@ -58,6 +69,10 @@ bench: venv ## measure the server over the mock
 e2e-tools: venv ## build crictl and critest into the user's cache, if Go is there
 	@$(BIN)/python tests/e2e/tools/build.py
 
+engines: ## as root on Debian: install the containerd that the client is tested with
+	apt-get update -qq
+	apt-get install -qq --no-install-recommends $(ENGINES)
+
 serve: venv ## serve the mock on ./criadapt.sock
 	$(BIN)/criadapt serve --backend mock --listen unix://$(CURDIR)/criadapt.sock --state-dir $(CURDIR)/.state
 
@@ -66,5 +81,5 @@ build: venv ## sdist and wheel in dist/
 	$(BIN)/hatchling build
 
 clean: ## remove all that these targets make in the tree
-	rm -rf .venv .venv-gen .venv-oldest .state build dist bench/results .coverage .hypothesis .*_cache criadapt.sock
+	rm -rf .venv .venv-docs .venv-gen .venv-oldest site .state build dist bench/results .coverage .hypothesis .*_cache criadapt.sock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

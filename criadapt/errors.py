@@ -13,7 +13,15 @@ import errno
 
 
 class CriadaptError(Exception):
-    """Base of every error criadapt raises on purpose."""
+    """Base of every error criadapt raises on purpose.
+
+    The client says in two attributes which call failed; elsewhere they are empty.
+    """
+
+    rpc: str = ""
+    """The RPC that answered so, ``StopContainer``."""
+    endpoint: str = ""
+    """The endpoint that was asked, ``unix:///run/containerd/containerd.sock``."""
 
 
 class InvalidArgument(CriadaptError):

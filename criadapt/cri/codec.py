@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 
 from criadapt.cri.v1 import api_pb2 as pb
 from criadapt.errors import InvalidArgument
-from criadapt.model import container, image, linux, runtime, sandbox, stats
+from criadapt.model import answers, container, image, linux, runtime, sandbox, stats
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ IGNORED: Mapping[str, str] = {
     "PodSandboxStats.windows": "criadapt serves Linux nodes",
 }
 
-_ROOMS = (container, image, linux, runtime, sandbox, stats)
+_ROOMS = (answers, container, image, linux, runtime, sandbox, stats)
 
 MESSAGES: Mapping[type, type[Message]] = {
     value: getattr(pb, name)

@@ -7,6 +7,7 @@ stays as it is, except for a carriage return before the newline, which is droppe
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 MAX_CONTENT = 16384  # bytes of one entry; longer lines are split, as containerd does by default
 
@@ -26,6 +27,37 @@ def parse_timestamp(text: str) -> int:
         head, zone = text, ""
     whole = datetime.fromisoformat(head + zone)
     return int(whole.timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0")[:9] or "0")
+
+
+class Entry(NamedTuple):
+    """One parsed entry; `partial` says that its line goes on in the stream's next entry."""
+
+    time_ns: int
+    stream: str
+    partial: bool
+    content: bytes
+
+
+def parse_entry(line: bytes) -> Entry:
+    """An entry without its newline. Raises ValueError saying what is wrong with it."""
+    stamp, _, rest = line.partition(b" ")
+    stream, _, rest = rest.partition(b" ")
+    tags, space, content = rest.partition(b" ")
+    try:
+        time_ns = parse_timestamp(stamp.decode("ascii"))
+    except ValueError:
+        raise ValueError("it does not begin with an RFC 3339 time") from None
+    if stream not in _STREAMS:
+        raise ValueError("its stream is neither stdout nor stderr")
+    tag = tags.partition(b":")[0]
+    if tag not in (b"P", b"F"):
+        raise ValueError("its tag is neither P nor F")
+    if not space:
+        raise ValueError("the space behind its tag is missing")
+    return Entry(time_ns, _STREAMS[stream], tag == b"P", content)
+
+
+_STREAMS = {b"stdout": "stdout", b"stderr": "stderr"}
 
 
 class LineSplitter:

@@ -14,11 +14,12 @@ skipped with the reason it gives; everything else counts.
 
 from __future__ import annotations
 
+from criadapt.testing.connections import ConnectionContract
 from criadapt.testing.images import ImageContract
 from criadapt.testing.life import LifeContract
 from criadapt.testing.processes import ProcessContract
 from criadapt.testing.resources import ResourceContract
 
 
-class BackendContract(LifeContract, ProcessContract, ResourceContract, ImageContract):
+class BackendContract(LifeContract, ProcessContract, ConnectionContract, ResourceContract, ImageContract):
     """Subclass it with a fixture `backend` that gives an opened backend."""

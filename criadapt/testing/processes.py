@@ -133,3 +133,113 @@ class ProcessContract(ContractBase):
         await process.kill()
         await process.close()
         assert (await bench.backend.inspect(id)).state is EngineState.RUNNING
+
+    async def test_an_exec_without_stdin_reads_the_end(self, bench: Bench) -> None:
+        id = await bench.run(self.sleep)
+        assert await bench.finish(await bench.exec(id, ("cat",))) == (0, b"", b"")
+
+    async def test_writing_to_an_exec_that_has_no_stdin_any_more_is_ignored(self, bench: Bench) -> None:
+        id = await bench.run(self.sleep)
+        process = await bench.exec(id, self.sh("exit 3"), stdin=True)
+        async with asyncio.timeout(self.timeout):
+            assert await process.wait() == 3
+            await process.write(b"too late")
+            await process.close_stdin()
+            await process.close_stdin()
+            await process.kill()
+            await process.close()
+
+    async def test_not_reading_holds_an_exec_back(self, bench: Bench) -> None:
+        id = await bench.run(self.sleep)
+        process = await bench.exec(id, self.sh("head -c 33554432 /dev/zero"))
+        ended = asyncio.ensure_future(process.wait())
+        assert not (await asyncio.wait([ended], timeout=0.3))[0]
+        code, stdout, _ = await bench.finish(process)
+        assert (code, len(stdout), await ended) == (0, 33554432, 0)
+
+    async def test_an_exec_s_tty_has_the_size_it_is_told(self, bench: Bench) -> None:
+        id = await bench.run(self.sleep)
+        process = await bench.exec(id, self.sh("read go; stty size"), tty=True, stdin=True)
+        await process.resize(111, 33)
+        await process.write(b"\n")
+        code, stdout, _ = await bench.finish(process)
+        assert (code, stdout.splitlines()[-1]) == (0, b"33 111")
+
+    # ------------------------------------------------------------------ attach
+
+    async def attach(self, bench: Bench, id: str, *, stdin: bool = True, tty: bool = False) -> Process:
+        """Attach to a container, if the engine can do so."""
+        with optional():
+            async with asyncio.timeout(self.timeout):
+                return await bench.backend.attach(id, stdin=stdin, tty=tty)
+
+    lines = 'echo old; while read line; do echo "got $line"; done'
+
+    async def test_all_attachments_get_all_output_from_now_on(self, bench: Bench) -> None:
+        id = await bench.create(self.sh(self.lines), stdin=True)
+        log = bench.backend.output(id, 0)
+        with optional():
+            first = asyncio.ensure_future(anext(aiter(log)))
+            await asyncio.sleep(0)
+            await bench.backend.start(id)
+            assert (await asyncio.wait_for(first, self.timeout)).data == b"old\n"
+        one, two = await self.attach(bench, id), await self.attach(bench, id, stdin=False)
+        await one.write(b"new\n")
+        assert await bench.read_until(one, b"got new\n") == b"got new\n"
+        assert await bench.read_until(two, b"got new\n") == b"got new\n"
+        await two.close()
+        await one.write(b"more\n")
+        assert await bench.read_until(one, b"got more\n") == b"got more\n"
+        await one.close()
+
+    async def test_an_attachment_without_stdin_writes_nowhere(self, bench: Bench) -> None:
+        id = await bench.run(self.sh(self.lines), stdin=True)
+        process = await self.attach(bench, id, stdin=False)
+        other = await self.attach(bench, id)
+        await process.write(b"ignored\n")
+        await other.write(b"heard\n")
+        assert b"ignored" not in await bench.read_until(process, b"got heard\n")
+        for each in (process, other):
+            await each.close()
+
+    async def test_the_end_of_an_attachment_s_input_is_not_the_container_s(self, bench: Bench) -> None:
+        id = await bench.run(self.sh(self.lines), stdin=True)
+        process = await self.attach(bench, id)
+        await process.close_stdin()
+        await process.write(b"too late\n")
+        await process.close()
+        again = await self.attach(bench, id)
+        await again.write(b"still there\n")
+        assert b"too late" not in await bench.read_until(again, b"got still there\n")
+        await again.close()
+
+    async def test_with_stdin_once_it_is(self, bench: Bench) -> None:
+        id = await bench.run(self.sh("cat; exit 5"), stdin=True, stdin_once=True)
+        process = await self.attach(bench, id)
+        await process.write(b"all there is")
+        await process.close_stdin()
+        assert await bench.finish(process) == (5, b"all there is", b"")
+        assert (await bench.ended(id)).exit_code == 5
+
+    async def test_an_attachment_ends_with_its_container(self, bench: Bench) -> None:
+        id = await bench.run(self.sleep)
+        process = await self.attach(bench, id, stdin=False)
+        await bench.kill(id)
+        assert await bench.finish(process) == (137, b"", b"")
+
+    async def test_only_a_running_container_can_be_attached_to(self, bench: Bench) -> None:
+        id = await bench.create(self.sleep)
+        with pytest.raises(FailedPrecondition):
+            await self.attach(bench, id)
+        await bench.backend.start(id)
+        await bench.kill(id)
+        with pytest.raises(FailedPrecondition):
+            await self.attach(bench, id)
+
+    async def test_a_tty_is_attached_to_and_resized(self, bench: Bench) -> None:
+        id = await bench.run(self.sh("read go; stty size; read on"), stdin=True, tty=True)
+        process = await self.attach(bench, id, tty=True)
+        await process.resize(90, 20)
+        await process.write(b"\r")
+        assert b"20 90\r\n" in await bench.read_until(process, b"90\r\n")
+        await process.close()

@@ -50,6 +50,10 @@ class RunningServer:
         """All that it has written so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
+    def tail(self) -> str:
+        """The last lines of that."""
+        return "\n".join(self.output().splitlines()[-_TAIL_LINES:]) or "(nothing)"
+
     def wait_ready(self, timeout: float) -> None:
         """Wait for the line that says it serves; raises ServerFailed if there is none after `timeout` seconds."""
         deadline = time.monotonic() + timeout
@@ -80,8 +84,7 @@ class RunningServer:
             raise self._failed(f"ended with {code} after SIGTERM")
 
     def _failed(self, what: str) -> ServerFailed:
-        tail = "\n".join(self.output().splitlines()[-_TAIL_LINES:])
-        return ServerFailed(f"`{self._command}` {what}; it wrote:\n{tail or '(nothing)'}")
+        return ServerFailed(f"`{self._command}` {what}; it wrote:\n{self.tail()}")
 
 
 @contextmanager

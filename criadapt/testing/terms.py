@@ -29,6 +29,10 @@ class ContractBase:
     """An image whose pull takes seconds, for a pull that is given up; empty if there is none."""
     sleep: ClassVar[tuple[str, ...]] = ("sleep", "3600")
     """Runs for long and dies of SIGTERM or of SIGKILL; the first process of a real container ignores SIGTERM."""
+    echo: ClassVar[tuple[str, ...]] = ("nc", "-lk", "-p", "8080", "-e", "cat")
+    """Sends back on port 8080 what it gets, for any number of connections."""
+    sink: ClassVar[tuple[str, ...]] = ("nc", "-l", "-p", "8080")
+    """Takes one connection on port 8080, and exits with 0 once the other side has ended."""
     unknown_program: ClassVar[tuple[str, ...]] = ("/no/such/program",)
     timeout: ClassVar[float] = 20.0
     """Seconds that any one thing may take."""

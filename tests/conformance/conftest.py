@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from criadapt import AsyncClient
+from criadapt.testing.colours import COLOURS, connected
 from criadapt.testing.inprocess import InProcess, serving_inprocess
 
 
@@ -15,3 +17,10 @@ async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         yield server
     if request.node.get_closest_marker("xfail") is None:
         assert server.errors == []
+
+
+@pytest.fixture(params=COLOURS)
+async def client(request: pytest.FixtureRequest, server: InProcess) -> AsyncIterator[AsyncClient]:
+    """Our own client of the server, asynchronous and blocking in turn."""
+    async with connected(request.param, f"unix://{server.socket}") as client:
+        yield client
