@@ -13,11 +13,11 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import kubelet
 from http2 import Connection
 from kubelet import IMAGES, RUNTIME
+from streamload import Answer, StreamLoad, cpu_of
 
 from criadapt.cri.v1 import api_pb2 as pb
 
@@ -33,14 +33,8 @@ STEPS = (
 )
 WARM_UP_SECONDS = 0.1
 
-Answer = dict[str, Any]
 Work = Generator[tuple[str, bytes], bytes, None]
 """Yields (method, request), is sent the answer, and yields the next."""
-
-
-def cpu_of(pid: int) -> float:
-    """CPU seconds that a process has used, to the nanosecond: Linux has a clock for every process."""
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
@@ -49,10 +43,11 @@ def spread(seconds: list[float]) -> dict[str, float]:
     return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]}
 
 
-class Load:
+class Load(StreamLoad):
     """Connections to the servers, and what can be asked of them."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._connections: dict[str, Connection] = {}
         self._numbers = itertools.count(1)
 

@@ -118,6 +118,13 @@ def bare(folder: Path, answers: Mapping[str, bytes]) -> Server:
     return Server((HERE / "bare.py", path, constants), path, folder / f"{name}.log")
 
 
+def pipe(folder: Path) -> Server:
+    """A server that carries bytes and does nothing else."""
+    name = f"pipe-{next(_numbers)}"
+    path = folder / f"{name}.sock"
+    return Server((HERE / "pipe.py", path), path, folder / f"{name}.log")
+
+
 class Client:
     """The load generator's process."""
 

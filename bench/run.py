@@ -22,7 +22,10 @@ from pathlib import Path
 import processes
 import report
 from figures import Results
-from scenarios import FULL, QUICK, SCENARIOS, Bench
+from scenarios import FULL, QUICK, Bench, calls, lives, memory, starts
+from streams import streams
+
+SCENARIOS = {each.__name__: each for each in (starts, calls, lives, memory, streams)}
 
 
 def main() -> int:

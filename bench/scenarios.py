@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,6 +22,7 @@ LIVES_AIM = 200.0
 MEMORY_AIM = 200.0  # MiB
 VERSION_AIM = 0.25  # s
 SERVE_AIM = 0.6  # s
+CLIENT_AIM = 0.35  # s
 MIB = 1 << 20
 
 
@@ -34,10 +35,14 @@ class Effort:
     starts: int
     populations: tuple[int, ...]
     memory_pods: int
+    mib: int
+    sessions: int
 
 
-FULL = Effort(rounds=7, seconds=0.3, starts=9, populations=(0, 100, 1000, 5000), memory_pods=1000)
-QUICK = Effort(rounds=3, seconds=0.15, starts=3, populations=(0, 1000), memory_pods=100)
+FULL = Effort(
+    rounds=7, seconds=0.3, starts=9, populations=(0, 100, 1000, 5000), memory_pods=1000, mib=512, sessions=200
+)
+QUICK = Effort(rounds=3, seconds=0.15, starts=3, populations=(0, 1000), memory_pods=100, mib=128, sessions=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,10 @@ def starts(bench: Bench) -> None:
     add = bench.results.add
     add(Fact(name="python -c pass", values=python, unit="s"))
     add(Fact(name="criadapt version", values=version, unit="s", aim=VERSION_AIM, note=_times(version, python)))
+    connect = [processes.seconds_of("-c", "import criadapt; criadapt.Client") for _ in range(bench.effort.starts)]
+    imported = [processes.seconds_of("-c", "import criadapt") for _ in range(bench.effort.starts)]
+    add(Fact(name="import criadapt", values=imported, unit="s", note=_times(imported, python)))
+    add(Fact(name="… and its client", values=connect, unit="s", aim=CLIENT_AIM, note=_times(connect, python)))
     add(Fact(name="criadapt serve, to listening", values=serve, unit="s", aim=SERVE_AIM, note=_times(serve, python)))
     with processes.bare(bench.folder, {}) as server:
         add(Fact(name="memory of the bare server", values=[server.resident() / MIB], unit="MiB"))
@@ -226,11 +235,3 @@ def memory(bench: Bench) -> None:
     )
     add(Fact(name="… and every status asked for", values=[asked / MIB], unit="MiB"))
     add(Fact(name=f"time to make {name}", values=[made["elapsed"]], unit="s"))
-
-
-SCENARIOS: Mapping[str, Callable[[Bench], None]] = {
-    "starts": starts,
-    "calls": calls,
-    "lives": lives,
-    "memory": memory,
-}

@@ -7,6 +7,7 @@ import pytest
 
 from criadapt.backends import available
 
+from .e2e.engines import containerd
 from .e2e.tools import build
 
 NOTES = pytest.StashKey[list[str]]()
@@ -30,6 +31,7 @@ def pytest_report_header() -> list[str]:
     return [
         packages,
         f"engines: {', '.join([*found, *missing])}",
+        f"other runtimes: containerd's own CRI ({containerd.missing() or 'will be started'})",
         *(f"client: {build.find(name)}" for name in build.RECIPES),
     ]
 

@@ -24,19 +24,19 @@ class Crictl:
         self._program = program
         self.config = folder / "crictl.yaml"
         self.config.write_text("")
-        self._env = {**os.environ, "CRI_CONFIG_FILE": str(self.config), "CONTAINER_RUNTIME_ENDPOINT": endpoint}
+        self.env = {**os.environ, "CRI_CONFIG_FILE": str(self.config), "CONTAINER_RUNTIME_ENDPOINT": endpoint}
         self._folder = folder
 
     def run(self, *args: str | Path, timeout: float = 40) -> subprocess.CompletedProcess[str]:
         """Run it to its end, successful or not."""
-        return subprocess.run(self._command(args), env=self._env, capture_output=True, text=True, timeout=timeout)
+        return subprocess.run(self.command(args), env=self.env, capture_output=True, text=True, timeout=timeout)
 
     @contextmanager
     def running(self, *args: str | Path) -> Iterator[Path]:
         """Run it in the background for as long as the block lasts; yields the file that gets its output."""
         output = self._folder / "output.txt"
         with output.open("wb") as file:
-            process = subprocess.Popen(self._command(args), env=self._env, stdout=file)
+            process = subprocess.Popen(self.command(args), env=self.env, stdout=file)
         try:
             yield output
         finally:
@@ -65,7 +65,8 @@ class Crictl:
         path.write_text(json.dumps(content))
         return path
 
-    def _command(self, args: tuple[str | Path, ...]) -> list[str]:
+    def command(self, args: tuple[str | Path, ...]) -> list[str]:
+        """The words to run it with; `env` belongs to them."""
         return [str(self._program), "--timeout", RPC_TIMEOUT, *map(str, args)]
 
 
