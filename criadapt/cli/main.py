@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import import_module
 from typing import IO, Any, Final
 
@@ -9,11 +10,30 @@ import click
 
 from criadapt.errors import CriadaptError, InvalidArgument
 
+INTERRUPTED: Final = 130
+"""Exit code of what Ctrl-C has cut short, as shells have it: 128 and the number of the signal."""
+
 COMMANDS: Final = {
     "serve": "criadapt.cli.serve:serve",
     "config": "criadapt.cli.conf:config",
     "backends": "criadapt.cli.installed:backends",
     "version": "criadapt.cli.installed:version",
+    "info": "criadapt.cli.info:info",
+    "pods": "criadapt.cli.listing:pods",
+    "ps": "criadapt.cli.listing:ps",
+    "images": "criadapt.cli.listing:images",
+    "inspect": "criadapt.cli.inspect:inspect",
+    "logs": "criadapt.cli.logs:logs",
+    "exec": "criadapt.cli.commands:exec_command",
+    "attach": "criadapt.cli.commands:attach",
+    "port-forward": "criadapt.cli.forward:port_forward",
+    "pull": "criadapt.cli.pull:pull",
+    "run": "criadapt.cli.run:run",
+    "stop": "criadapt.cli.remove:stop",
+    "rm": "criadapt.cli.remove:rm",
+    "events": "criadapt.cli.events:events",
+    "stats": "criadapt.cli.stats:stats",
+    "completion": "criadapt.cli.completion:completion",
 }
 """Name of each command, and ``module:object`` of its click command."""
 
@@ -51,14 +71,32 @@ class Commands(click.Group):
         """Run it; what criadapt raises on purpose needs no traceback."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise Failed(f"{error.filename or 'the output'} cannot be written: {error.strerror}") from error
         except CriadaptError as error:
             kind = Misconfigured if isinstance(error, InvalidArgument) else Failed
-            raise kind(str(error) or type(error).__name__) from error
+            notes: list[str] = getattr(error, "__notes__", [])
+            raise kind("; ".join([str(error) or type(error).__name__, *notes])) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Serve any container engine as Kubernetes CRI v1."""
+    """Serve any container engine as Kubernetes CRI v1, and work with any CRI runtime.
+
+    Commands that work with a runtime find it by themselves, or are told by -r or the variable CRIADAPT_ENDPOINT.
+
+    \b
+    Exit codes: 0  done
+                1  something failed, or what was named is not there
+                2  the command line, the configuration or a request is wrong
+              130  Ctrl-C
+
+    exec, and run of an image, end with the exit code of the command in the container.
+    """
 
 
 def main() -> None:

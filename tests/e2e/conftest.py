@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+import criadapt
+from criadapt import Client
 from criadapt.testing.server import RunningServer, running_server
 
+from .cli import Cli
 from .tools import build
 
 RPC_TIMEOUT = "20s"  # crictl's own is 2 s, too short for a busy machine
@@ -108,3 +111,26 @@ def crictl(crictl_program: Path, server: RunningServer, tmp_path: Path) -> Itera
     yield crictl
     print(server.output()[written:])  # pytest shows it when the test fails
     crictl("rmp", "--all", "--force")
+
+
+@pytest.fixture
+def cri(server: RunningServer) -> Iterator[Client]:
+    """Our own client on the module's server; all pods are removed afterwards."""
+    with criadapt.connect(server.endpoint) as cri:
+        yield cri
+        for pod in cri.list_pod_sandbox():
+            cri.stop_pod_sandbox(pod.id)
+            cri.remove_pod_sandbox(pod.id)
+
+
+@pytest.fixture
+def cli(server: RunningServer, cri: Client, tmp_path: Path) -> Cli:
+    """Our own command on the module's server."""
+    return Cli(server.endpoint, tmp_path)
+
+
+@pytest.fixture
+def app(cli: Cli, cri: Client) -> str:
+    """The id of a container ``app`` in a pod ``web`` that sleeps."""
+    cli("run", "-d", "--pod-name", "web", "busybox:1.36", "sleep", "100000")
+    return cri.container("web/app").id
