@@ -354,7 +354,11 @@ class Backend(ABC):
         raise self._unsupported("give a container's output")
 
     async def attach(self, id: str, *, stdin: bool, tty: bool) -> Process:
-        """Connect to the running container's own streams: live output, and its stdin if asked for."""
+        """Connect to the running container's own streams: output from now on, and its stdin if asked for.
+
+        Any number of attachments get all output. The end of an attachment's input is the container's only where that
+        has `stdin_once` and no tty. Raises FailedPrecondition when the container does not run.
+        """
         raise self._unsupported("attach to a container")
 
     async def dial(self, id: str, port: int) -> Connection:

@@ -15,6 +15,7 @@ from typing import Any
 from criadapt.backends.base import (
     Backend,
     Chunk,
+    Connection,
     ContainerSpec,
     EngineContainer,
     EngineEvent,
@@ -150,6 +151,10 @@ class FakeEngine(Backend):
         self.files: dict[str, bytes] = {}
         self.chunks: dict[str, list[Chunk]] = {}
         self.processes: list[Process] = []
+        """What exec and attach give, in order."""
+        self.attached: list[tuple[bool, bool]] = []
+        """Whether stdin was asked for, and a tty."""
+        self.connections: list[Connection] = []
         self.updates: list[LinuxContainerResources] = []
         self.deaf: set[str] = set()
         """Containers that only SIGKILL ends."""
@@ -269,6 +274,15 @@ class FakeEngine(Backend):
     async def exec(self, id: str, spec: ExecSpec) -> Process:
         await self._step("exec", id)
         return self.processes.pop(0)
+
+    async def attach(self, id: str, *, stdin: bool, tty: bool) -> Process:
+        await self._step("attach", id)
+        self.attached.append((stdin, tty))
+        return self.processes.pop(0)
+
+    async def dial(self, id: str, port: int) -> Connection:
+        await self._step("dial", f"{id}:{port}")
+        return self.connections.pop(0)
 
     async def pull(self, ref: ImageRef, auth: AuthConfig | None) -> str:
         await self._step("pull", str(ref))

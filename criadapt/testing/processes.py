@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from criadapt.backends.base import EngineState, ExecSpec
+from criadapt.backends.base import EngineState, ExecSpec, Process
 from criadapt.errors import CriadaptError, FailedPrecondition
 from criadapt.model.container import KeyValue
 from criadapt.testing.harness import Bench, optional
@@ -220,6 +220,16 @@ class ProcessContract(ContractBase):
         await process.close_stdin()
         assert await bench.finish(process) == (5, b"all there is", b"")
         assert (await bench.ended(id)).exit_code == 5
+
+    async def test_a_tty_stays_even_then(self, bench: Bench) -> None:
+        id = await bench.run(self.sh(self.lines), stdin=True, stdin_once=True, tty=True)
+        process = await self.attach(bench, id, tty=True)
+        await process.close_stdin()
+        await process.close()
+        again = await self.attach(bench, id, tty=True)
+        await again.write(b"still there\r")
+        await bench.read_until(again, b"got still there\r\n")
+        await again.close()
 
     async def test_an_attachment_ends_with_its_container(self, bench: Bench) -> None:
         id = await bench.run(self.sleep)

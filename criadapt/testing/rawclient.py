@@ -232,7 +232,7 @@ class Spdy:
         """Wait for something to come."""
         if self.tunnel is not None:
             await self.tunnel.receive()
-            data = b"".join(bytes(message) for message in self.tunnel.messages)
+            data = b"".join(message for message in self.tunnel.messages if isinstance(message, bytes))
             self.tunnel.messages.clear()
             self.eof = self.tunnel.eof
         else:

@@ -144,7 +144,7 @@ def test_a_wrapper_answers_to_the_name_of_what_it_wraps(recorder: Recorder) -> N
     assert (wrapped.name, wrapped.options, wrapped.state_dir) == ("recorder", "options", Path("state"))
 
 
-@pytest.mark.parametrize(("method", "able"), [("update", True), ("usage", False), ("attach", False)])
+@pytest.mark.parametrize(("method", "able"), [("update", True), ("usage", False), ("attach", True)])
 def test_a_wrapper_can_what_it_wraps_can(method: str, able: bool) -> None:
     assert FakeEngine().can(method) is able
     assert Wrapped(FakeEngine()).can(method) is able

@@ -109,8 +109,8 @@ class Attachment(Process):
             await self._stdin.feed(data, self._machine.scheduler.wall.now)
 
     async def close_stdin(self) -> None:
-        """End this session's input; the container's stdin stays open unless it is for one session only."""
-        if self._stdin is not None and self._machine.spec.stdin_once:
+        """End this session's input; the container's stdin stays open unless it is for one session only, or a tty."""
+        if self._stdin is not None and self._machine.spec.stdin_once and not self._machine.spec.tty:
             self._machine.close_stdin()
         self._stdin = None
 

@@ -90,6 +90,8 @@ class Listeners:
             tasks.add(task)
             try:
                 await asyncio.wait([task])
+                if not task.cancelled():
+                    task.result()
             finally:
                 task.cancel()
                 tasks.discard(task)

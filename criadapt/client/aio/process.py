@@ -40,35 +40,43 @@ class AsyncOutput:
 
     def __init__(self, stream: AsyncStream) -> None:
         self._stream = stream
-        self._rest = b""
+        self._piece = b""
+        self._at = 0  # where in the piece what was not taken yet begins
 
     async def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, as soon as there are some; all to the end if negative. Empty at the end."""
-        if size < 0:
-            parts = [self._rest]
-            self._rest = b""
-            while data := await self._stream.read():
-                parts.append(data)
-            return b"".join(parts)
-        data = self._rest or await self._stream.read()
-        self._rest = data[size:]
-        return data[:size]
+        if size >= 0:
+            return self._take(self._at + size) if await self._some() else b""
+        parts = []
+        while await self._some():
+            parts.append(self._take())
+        return b"".join(parts)
 
     async def readline(self) -> bytes:
         """A line with its end; the last one may have none. Empty at the end."""
         parts = []
-        while True:
-            data = self._rest or await self._stream.read()
-            line, newline, self._rest = data.partition(b"\n")
-            parts.append(line + newline)
-            if newline or not data:
-                return b"".join(parts)
+        while await self._some():
+            end = self._piece.find(b"\n", self._at) + 1
+            parts.append(self._take(end or None))
+            if end:
+                break
+        return b"".join(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """All to the end, in the pieces in which it comes."""
-        while data := self._rest or await self._stream.read():
-            self._rest = b""
-            yield data
+        while await self._some():
+            yield self._take()
+
+    async def _some(self) -> bool:
+        """Whether there is something to take; False at the end."""
+        if self._at >= len(self._piece):
+            self._piece, self._at = await self._stream.read(), 0
+        return bool(self._piece)
+
+    def _take(self, end: int | None = None) -> bytes:
+        taken = self._piece[self._at : end]
+        self._at += len(taken)
+        return taken
 
     def __aiter__(self) -> Self:
         return self

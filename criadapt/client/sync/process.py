@@ -41,35 +41,43 @@ class Output:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._rest = b""
+        self._piece = b""
+        self._at = 0  # where in the piece what was not taken yet begins
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, as soon as there are some; all to the end if negative. Empty at the end."""
-        if size < 0:
-            parts = [self._rest]
-            self._rest = b""
-            while data := self._stream.read():
-                parts.append(data)
-            return b"".join(parts)
-        data = self._rest or self._stream.read()
-        self._rest = data[size:]
-        return data[:size]
+        if size >= 0:
+            return self._take(self._at + size) if self._some() else b""
+        parts = []
+        while self._some():
+            parts.append(self._take())
+        return b"".join(parts)
 
     def readline(self) -> bytes:
         """A line with its end; the last one may have none. Empty at the end."""
         parts = []
-        while True:
-            data = self._rest or self._stream.read()
-            line, newline, self._rest = data.partition(b"\n")
-            parts.append(line + newline)
-            if newline or not data:
-                return b"".join(parts)
+        while self._some():
+            end = self._piece.find(b"\n", self._at) + 1
+            parts.append(self._take(end or None))
+            if end:
+                break
+        return b"".join(parts)
 
     def chunks(self) -> Iterator[bytes]:
         """All to the end, in the pieces in which it comes."""
-        while data := self._rest or self._stream.read():
-            self._rest = b""
-            yield data
+        while self._some():
+            yield self._take()
+
+    def _some(self) -> bool:
+        """Whether there is something to take; False at the end."""
+        if self._at >= len(self._piece):
+            self._piece, self._at = self._stream.read(), 0
+        return bool(self._piece)
+
+    def _take(self, end: int | None = None) -> bytes:
+        taken = self._piece[self._at : end]
+        self._at += len(taken)
+        return taken
 
     def __iter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""ExecSync: complete output, bounded; the process never outlives the call."""
+"""ExecSync: complete output, bounded; the process never outlives the call. And the other ways into a container."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
-from criadapt.backends.base import Chunk, Process
+from criadapt.backends.base import Chunk, Connection, ExecSpec, Process
 from criadapt.core import exec as exec_module
-from criadapt.core.exec import ExecResult, Execs
-from criadapt.errors import ContainerNotFound, DeadlineExceeded, EngineError, FailedPrecondition, InvalidArgument
+from criadapt.core.exec import ExecResult, Execs, let_go
+from criadapt.errors import (
+    ContainerNotFound,
+    DeadlineExceeded,
+    EngineError,
+    FailedPrecondition,
+    InvalidArgument,
+    SandboxNotFound,
+    Unavailable,
+)
 from criadapt.testing.factories import START
 
 
@@ -128,3 +136,105 @@ async def test_only_a_running_container_takes_commands(core: Any) -> None:
         await execs.sync(id, ("ls",), 0)
     with pytest.raises(ContainerNotFound):
         await execs.sync("unknown", ("ls",), 0)
+
+
+# ---------------------------------------------------------------------------------------------- streams
+
+
+class FakeConnection(Connection):
+    async def read(self) -> bytes:
+        return b""
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def end(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def execs_of(core: Any) -> Execs:
+    return Execs(core.store, core.engine, 1)
+
+
+async def test_a_command_is_started_and_handed_on(core: Any) -> None:
+    id = await core.running()
+    process = FakeProcess(lives=True)
+    core.engine.processes.append(process)
+    assert await execs_of(core).start(id[:8], ExecSpec(args=("sh",), tty=True, stdin=True)) is process
+    assert core.engine.called("exec") == [id]
+    assert (process.killed, process.closed) == (0, 0)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("has", [True, False])
+async def test_stdin_is_attached_where_it_is_wanted_and_there(core: Any, has: bool, wanted: bool) -> None:
+    id = await core.running(stdin=has)
+    core.engine.processes.append(FakeProcess())
+    await execs_of(core).attach(id, stdin=wanted)
+    assert core.engine.attached == [(has and wanted, False)]
+
+
+async def test_a_container_s_own_terminal_decides(core: Any) -> None:
+    id = await core.running(tty=True)
+    core.engine.processes.append(FakeProcess())
+    await execs_of(core).attach(id[:8], stdin=True)
+    assert core.engine.attached == [(False, True)]
+    assert core.engine.called("attach") == [id]
+
+
+@pytest.mark.parametrize("state", ["created", "exited", "removed", "unknown"])
+async def test_only_a_running_container_is_entered(core: Any, state: str) -> None:
+    id = "unknown" if state == "unknown" else await (core.created() if state == "created" else core.running())
+    if state == "exited":
+        core.engine.end(id)
+        await core.settled()
+    if state == "removed":
+        await core.containers.remove(id)
+    kind = FailedPrecondition if state in ("created", "exited") else ContainerNotFound
+    for call in (
+        lambda: execs_of(core).start(id, ExecSpec(args=("ls",))),
+        lambda: execs_of(core).attach(id, stdin=True),
+    ):
+        with pytest.raises(kind):
+            await call()
+    with pytest.raises(kind):
+        execs_of(core).running(id)
+    assert core.engine.called("exec") == core.engine.called("attach") == []
+
+
+async def test_a_ready_pod_is_dialled_at_its_infra_container(core: Any) -> None:
+    pod = await core.pod()
+    connection = FakeConnection()
+    core.engine.connections.append(connection)
+    assert await execs_of(core).dial(pod[:8], 80) is connection
+    assert core.engine.called("dial") == [f"{pod}:80"]
+    assert execs_of(core).ready(pod[:8]).id == pod
+
+
+async def test_what_the_engine_says_of_a_port_is_passed_on(core: Any) -> None:
+    core.engine.errors["dial"] = Unavailable("nobody listens")
+    with pytest.raises(Unavailable, match="nobody listens"):
+        await execs_of(core).dial(await core.pod(), 80)
+
+
+async def test_only_a_ready_pod_is_dialled(core: Any) -> None:
+    pod = await core.pod()
+    await core.sandboxes.stop(pod)
+    with pytest.raises(FailedPrecondition, match=f"pod sandbox '{pod[:13]}' is not ready"):
+        await execs_of(core).dial(pod, 80)
+    with pytest.raises(SandboxNotFound):
+        await execs_of(core).dial("unknown", 80)
+    with pytest.raises(SandboxNotFound):
+        execs_of(core).ready("unknown")
+    assert core.engine.called("dial") == []
+
+
+async def test_a_process_that_cannot_be_killed_is_let_go_of_all_the_same() -> None:
+    class Stubborn(FakeProcess):
+        async def kill(self) -> None:
+            raise EngineError("not today")
+
+    process = Stubborn(lives=True)
+    with pytest.raises(EngineError, match="not today"):
+        await let_go(process)
+    assert process.closed == 1
