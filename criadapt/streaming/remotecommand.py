@@ -218,7 +218,13 @@ class _Traffic:
         try:
             while data := await stream.read():
                 for width, height in sizes.feed(data):
-                    await self._process.resize(width, height)
+                    await self._resize(width, height)
         except ValueError as error:
             log.debug("a client's resize stream is ignored", extra={"error": str(error)})
             await stream.discard()
+
+    async def _resize(self, width: int, height: int) -> None:
+        try:
+            await self._process.resize(width, height)
+        except CriadaptError as error:  # a wrong size is no reason to end a session
+            log.info("a terminal cannot be resized", extra={"error": str(error)})

@@ -123,9 +123,7 @@ def test_tokens_cannot_be_guessed(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "j")) as journal:
         store = Store(journal)
         store.put_sandbox(sandbox_record())
-        sessions = Sessions(
-            execs=Execs(store, FakeEngine(), 1), clock=lambda: 0.0, ttl_seconds=60, max_pending=100
-        )
+        sessions = Sessions(execs=Execs(store, FakeEngine(), 1), clock=lambda: 0.0, ttl_seconds=60, max_pending=100)
         tokens = {sessions.port_forward("s1", ()).rpartition("/")[2] for _ in range(50)}
     assert len(tokens) == 50
     assert all(len(token) == 32 and token.isalnum() for token in tokens)
