@@ -1,5 +1,6 @@
 """What a test run says about itself: which engines and clients it found, and what the tests noted down."""
 
+import signal
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -16,6 +17,8 @@ REAL_ENGINES = ("docker", "containerd")
 
 def pytest_configure() -> None:
     """A client that somebody asked for and that is not there is an error, not a skipped test."""
+    # A shell's background job ignores Ctrl-C and would pass that on to the programs that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in build.RECIPES:
         try:
             build.find(name)
