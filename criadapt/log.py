@@ -63,11 +63,20 @@ def setup(level: str = "info", format: str = "text", stream: TextIO | None = Non
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
+    handler.addFilter(tells)
     root.addHandler(handler)
     root.setLevel(number)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(number, logging.INFO))
     logging.captureWarnings(True)
+
+
+def tells(record: logging.LogRecord) -> bool:
+    """Whether a record tells anybody anything.
+
+    gRPC reports a caller who leaves just as his answer is being sent as an error of ours, with a traceback.
+    """
+    return not (record.name.startswith("grpc.") and str(record.msg).startswith("ExecuteBatchError raised in core"))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -36,6 +36,7 @@ from criadapt.config import Config, FaultRule
 from criadapt.core.runtime import Runtime, opened
 from criadapt.cri.v1 import api_pb2 as pb
 from criadapt.cri.v1 import api_pb2_grpc
+from criadapt.log import tells
 from criadapt.metrics import Metrics
 from criadapt.model.reference import ImageRef
 from criadapt.server import _grpc_server, _on_socket
@@ -408,6 +409,7 @@ class _Errors(logging.Handler):
 
     def __init__(self, found: list[str]) -> None:
         super().__init__(logging.ERROR)
+        self.addFilter(tells)
         self._found = found
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -221,3 +221,18 @@ def test_timestamps_are_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "is_told"),
+    [
+        ("grpc._cython.cygrpc", "ExecuteBatchError raised in core by servicer method [/x]", False),
+        ("grpc._cython.cygrpc", "Unexpected [ValueError] raised by servicer method [/x]", True),
+        ("criadapt.server", "ExecuteBatchError raised in core", True),
+    ],
+)
+def test_a_caller_who_leaves_is_no_error(name: str, message: str, is_told: bool) -> None:
+    stream = io.StringIO()
+    setup("info", "text", stream)
+    logging.getLogger(name).error(message)
+    assert bool(stream.getvalue()) is is_told
