@@ -12,8 +12,8 @@ import msgspec
 
 from criadapt.client.manifest import schema
 from criadapt.client.manifest.plan import POD_IP, POD_IPS, Node
-from criadapt.client.manifest.quantity import ceiling, parse_quantity
 from criadapt.errors import InvalidArgument
+from criadapt.model.quantity import ceiling, parse_quantity
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 from criadapt.client.manifest import schema
 from criadapt.client.manifest.context import Context
-from criadapt.client.manifest.quantity import ceiling, parse_quantity
 from criadapt.errors import InvalidArgument
 from criadapt.model.linux import HugepageLimit, LinuxContainerResources
+from criadapt.model.quantity import ceiling, parse_quantity
 
 PERIOD = 100_000  # microseconds
 MIN_QUOTA = 1000

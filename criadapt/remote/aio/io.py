@@ -70,6 +70,7 @@ class Socket(asyncio.Protocol):
         self._ended = False
         self._said_all = False
         self._error: Exception | None = None
+        self._broken: Exception | None = None  # what it ended by instead of an end
         self._reader: asyncio.Future[None] | None = None
         self._writers: list[asyncio.Future[None]] = []
         self._full = False
@@ -108,6 +109,8 @@ class Socket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
+        if not self._ended:
+            self._broken = exc
         self._ended = True
         self._error = exc or ConnectionResetError("closed")
         self._wake_reader()
@@ -134,7 +137,7 @@ class Socket(asyncio.Protocol):
     # ------------------------------------------------------------------ for the user
 
     async def read(self, timeout: float | None = None) -> bytes:
-        """Some bytes, none at the end. One reader at a time. Raises TimeoutError."""
+        """Some bytes, none at the end. One reader at a time. Raises TimeoutError, OSError."""
         if not self._inbox and not self._ended:
             self._reader = asyncio.get_running_loop().create_future()
             try:
@@ -143,6 +146,8 @@ class Socket(asyncio.Protocol):
             finally:
                 self._reader = None
         if not self._inbox:
+            if self._broken is not None:
+                raise self._broken
             return b""
         data = self._inbox.popleft()
         self._held -= len(data)

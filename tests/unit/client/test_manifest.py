@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from criadapt.client.manifest import ContainerPlan, HostFile, HostPath, ImagePlan, Node, PodPlan, read_manifest
 from criadapt.client.manifest.environment import expand
 from criadapt.client.manifest.folder import prepare
-from criadapt.client.manifest.quantity import ceiling, parse_quantity
 from criadapt.client.manifest.simple import simple_plan
 from criadapt.errors import InvalidArgument, NotFound
 from criadapt.model.container import Mount
@@ -37,6 +36,7 @@ from criadapt.model.linux import (
     SELinuxOption,
     SupplementalGroupsPolicy,
 )
+from criadapt.model.quantity import ceiling, parse_quantity
 from criadapt.model.sandbox import DNSConfig, PortMapping, Protocol
 from criadapt.model.signals import Signal
 

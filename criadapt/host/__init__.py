@@ -1,0 +1,1 @@
+"""What the Linux kernel does for pods, whatever the engine."""
