@@ -95,6 +95,8 @@ class ContainerSpec:
     infra: str | None = None
     """Engine id of the infra container whose namespaces this one shares; None for an infra container itself."""
     namespaces: NamespaceOption = NamespaceOption()
+    connected: bool = True
+    """Whether the engine connects an infra container with a network of its own; else nobody does before the start."""
     handler: str = ""
     cgroup_parent: str = ""
     resources: LinuxContainerResources = LinuxContainerResources()

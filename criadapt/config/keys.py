@@ -138,6 +138,21 @@ class StreamingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """How pods get their addresses."""
+
+    kind: Literal["engine", "cni"] = option(
+        "engine", doc="who connects pods: the engine with a network of its own, or CNI plugins", flag="--network"
+    )
+    cni_config_dir: str = option(
+        "/etc/cni/net.d", doc="directory of CNI configurations; the first one in lexical order is used"
+    )
+    cni_plugin_dirs: tuple[str, ...] = option(
+        ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"), doc="directories in which CNI plugins are looked for"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesConfig:
     """Images."""
 
@@ -231,6 +246,7 @@ class Config:
     log: LogConfig = LogConfig()
     grpc: GrpcConfig = GrpcConfig()
     streaming: StreamingConfig = StreamingConfig()
+    network: NetworkConfig = NetworkConfig()
     images: ImagesConfig = ImagesConfig()
     runtime: RuntimeSection = RuntimeSection()
     metrics: MetricsConfig = MetricsConfig()

@@ -132,7 +132,7 @@ def _build(
     events = EventBus(store, now)
     images = Images(backend, store, ImagePolicy(pause=config.images.pause, pinned=config.images.pinned))
     pumps = Pumps(backend)
-    network = network or EngineNetwork(backend)
+    network = network or _network(config, backend, state_dir)
     containers = Containers(
         store=store, backend=backend, images=images, pumps=pumps, events=events, now=now, state_dir=state_dir
     )
@@ -180,6 +180,24 @@ def _build(
     )
 
 
+def _network(config: Config, backend: Backend, state_dir: Path) -> Network:
+    if config.network.kind == "engine":
+        return EngineNetwork(backend)
+    from criadapt.host import netns  # most servers need neither
+    from criadapt.network.cni import CNINetwork
+
+    async def namespace_of(id: str) -> str:
+        return netns.path_of((await backend.inspect(id)).pid)
+
+    return CNINetwork(
+        netns_of=namespace_of,
+        state_dir=state_dir,
+        pin=True,
+        config_dir=Path(config.network.cni_config_dir),
+        plugin_dirs=tuple(map(Path, config.network.cni_plugin_dirs)),
+    )
+
+
 async def _recover(runtime: Runtime, now: Callable[[], int]) -> None:
     """Carry out the recovery plan. Only a dead engine stops the start; one bad object does not."""
     store = runtime.store
@@ -199,6 +217,9 @@ async def _recover(runtime: Runtime, now: Callable[[], int]) -> None:
             case recovery.RemoveOrphan(id=orphan):
                 with suppress(CriadaptError):
                     await runtime.backend.remove(orphan)
+    connected = {sandbox.id for sandbox in store.sandboxes() if sandbox.network_up}
+    for failure in await runtime.network.clean_up(connected):
+        log.warning("a pod's network could not be cleaned up", extra={"error": failure})
     if steps:
         log.info("recovered", extra={"steps": len(steps)})
 

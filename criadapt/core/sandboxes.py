@@ -102,7 +102,9 @@ class Sandboxes:
         draft = SandboxRecord(id="", config=config, handler=handler, created_at=self._now())
         pod_name = hostname(config, host_network=draft.host_network)
         async with Undo("RunPodSandbox") as undo:
-            id = await engine.create(self._backend, self._store, spec.infra(config, handler, image, pod_name), undo)
+            connected = self._network.engine_connects
+            wanted = spec.infra(config, handler, image, pod_name, connected=connected)
+            id = await engine.create(self._backend, self._store, wanted, undo)
             record = replace(draft, id=id, network_up=not draft.host_network)
             self._making[id] = None
             try:

@@ -32,8 +32,10 @@ INFRA_CPU_SHARES = 2
 INFRA_OOM_SCORE_ADJ = -998
 
 
-def infra(config: PodSandboxConfig, handler: str, image: EngineImage, hostname: str) -> ContainerSpec:
-    """The infra container of a sandbox: it holds the namespaces and publishes the ports."""
+def infra(
+    config: PodSandboxConfig, handler: str, image: EngineImage, hostname: str, *, connected: bool = True
+) -> ContainerSpec:
+    """The infra container of a sandbox: it holds the namespaces and, where the engine connects it, publishes ports."""
     assert config.metadata is not None  # validated
     linux = config.linux
     context = linux.security_context if linux else None
@@ -55,6 +57,7 @@ def infra(config: PodSandboxConfig, handler: str, image: EngineImage, hostname: 
         labels=names.sandbox_labels(config.metadata),
         annotations=config.annotations,
         namespaces=options,
+        connected=connected,
         handler=handler,
         cgroup_parent=linux.cgroup_parent if linux else "",
         resources=LinuxContainerResources(cpu_shares=INFRA_CPU_SHARES, oom_score_adj=INFRA_OOM_SCORE_ADJ),
@@ -62,7 +65,8 @@ def infra(config: PodSandboxConfig, handler: str, image: EngineImage, hostname: 
         port_mappings=tuple(
             mapping
             for mapping in config.port_mappings
-            if mapping.host_port and options.network is not NamespaceMode.NODE  # the host's ports are its own already
+            # On the host's network the host's ports are its own already.
+            if connected and mapping.host_port and options.network is not NamespaceMode.NODE
         ),
         no_new_privs=True,
         readonly_rootfs=True,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 from criadapt.backends.base import Backend
 from criadapt.errors import EngineError
@@ -25,6 +27,9 @@ READY = Readiness(ready=True)
 class Network(ABC):
     """Connects infra containers. Both calls are idempotent and never run for pods on the host network."""
 
+    engine_connects: ClassVar[bool] = True
+    """Whether the engine does it when it starts the container, and publishes the pod's ports."""
+
     @abstractmethod
     async def attach(self, id: str, config: PodSandboxConfig) -> tuple[str, ...]:
         """Connect the running infra container `id`; returns its addresses, primary first, never none."""
@@ -36,6 +41,10 @@ class Network(ABC):
     @abstractmethod
     async def readiness(self) -> Readiness:
         """Whether attach() can work now."""
+
+    async def clean_up(self, living: Collection[str]) -> list[str]:
+        """After a restart: release what belongs to none of the `living` pod sandboxes; says what could not be."""
+        return []
 
     def set_pod_cidr(self, cidr: str) -> None:
         """The node was given this range (comma-separated when dual stack); ignored where it does not matter."""

@@ -62,6 +62,8 @@ class CNINetwork(Network):
     container, which has been killed by then. Plugins cannot remove all they made when the namespace is gone.
     """
 
+    engine_connects = False
+
     def __init__(
         self,
         *,
