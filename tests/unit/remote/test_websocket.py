@@ -161,7 +161,7 @@ def test_what_comes_between_our_close_and_the_answer_is_told() -> None:
 
 def test_no_message_is_larger_than_the_limit() -> None:
     messages = Messages(Role.CLIENT)
-    with pytest.raises(ProtocolError, match="16777217 bytes"):
+    with pytest.raises(ProtocolError, match="16777217"):
         list(messages.receive(b"\x82\x7f" + (MAX_MESSAGE + 1).to_bytes(8, "big")))
     messages = Messages(Role.CLIENT)
     piece = b"\x02\x7f" + (MAX_MESSAGE // 2).to_bytes(8, "big") + bytes(MAX_MESSAGE // 2)
