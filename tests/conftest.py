@@ -1,15 +1,15 @@
 """What a test run says about itself: which engines and clients it found, and what the tests noted down."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 import pytest
 
 from criadapt.backends import available
 
-from .e2e.engines import containerd
 from .e2e.tools import build
+from .engines import containerd, docker, registry
 
 NOTES = pytest.StashKey[list[str]]()
 REAL_ENGINES = ("docker", "containerd")
@@ -34,6 +34,8 @@ def pytest_report_header() -> list[str]:
     return [
         packages,
         f"engines: {', '.join([*found, *missing])}",
+        f"Docker Engine: {docker.missing() or 'will be started'}",
+        f"registry: {registry.missing() or 'will be started'}",
         f"other runtimes: containerd's own CRI ({containerd.missing() or 'will be started'})",
         *(f"client: {build.find(name)}" for name in build.RECIPES),
     ]
@@ -43,6 +45,24 @@ def pytest_report_header() -> list[str]:
 def note(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Write a line that appears at the end of the run, whatever its outcome."""
     return pytestconfig.stash.setdefault(NOTES, []).append
+
+
+@pytest.fixture(scope="session")
+def dockerd() -> Iterator[str]:
+    """Path of the socket of a Docker Engine of our own, with a busybox image. What tests leave in it is an error."""
+    if lack := docker.missing():
+        pytest.skip(f"no Docker Engine: {lack} (make engines)")
+    with docker.running() as engine:
+        yield engine.socket
+
+
+@pytest.fixture(scope="session")
+def images_registry() -> Iterator[registry.Registry]:
+    """A registry with the busybox image."""
+    if lack := registry.missing():
+        pytest.skip(f"no registry: {lack} (make engines)")
+    with registry.running() as running:
+        yield running
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

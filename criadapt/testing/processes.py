@@ -20,7 +20,8 @@ class ProcessContract(ContractBase):
 
     async def test_the_environment_is_bytes(self, bench: Bench) -> None:
         env = (KeyValue(key="PLAIN", value=b"a b"), KeyValue(key="BYTES", value=b"\xff\xfe\xc3\xa9"))
-        chunks = await bench.output_of(self.sh('printf "%s|%s" "$PLAIN" "$BYTES"'), env=env)
+        with optional():
+            chunks = await bench.output_of(self.sh('printf "%s|%s" "$PLAIN" "$BYTES"'), env=env)
         assert b"".join(chunk.data for chunk in chunks) == b"a b|\xff\xfe\xc3\xa9"
 
     async def test_arguments_and_working_directory_are_taken_as_they_are(self, bench: Bench) -> None:

@@ -18,7 +18,7 @@ from criadapt.model.runtime import ContainerEventType
 from criadapt.model.sandbox import LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata
 from criadapt.testing.colours import COLOURS, connected
 
-from .engines import busybox, containerd
+from ..engines import busybox, containerd
 
 pytestmark = [
     pytest.mark.timeout(120),

@@ -58,7 +58,7 @@ class Worker:
 
 
 class Socket(asyncio.Protocol):
-    """A TCP connection, over TLS or not."""
+    """A TCP connection, over TLS or not, or one of a unix socket."""
 
     def __init__(self, on_made: Callable[[Socket], None] = lambda made: None) -> None:
         self._on_made = on_made
@@ -66,6 +66,8 @@ class Socket(asyncio.Protocol):
         self._raw: socket.socket | None = None
         self._inbox: deque[bytes] = deque()
         self._held = 0  # bytes in the inbox
+        self.inbox_limit: float = INBOX
+        """Bytes that may have come and not been read; with more, the peer has to wait."""
         self._paused_reading = False
         self._ended = False
         self._said_all = False
@@ -86,8 +88,9 @@ class Socket(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=OUTBOX)
         raw: socket.socket = transport.get_extra_info("socket")
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._raw = raw  # a transport over TLS forgets it before it says that the connection is lost
         self._on_made(self)
 
@@ -96,7 +99,7 @@ class Socket(asyncio.Protocol):
         self.active = time.monotonic()
         self._inbox.append(data)
         self._held += len(data)
-        if self._held > INBOX and not self._paused_reading and self._transport is not None:
+        if self._held > self.inbox_limit and not self._paused_reading and self._transport is not None:
             self._paused_reading = True
             self._transport.pause_reading()
         self._wake_reader()
@@ -151,7 +154,7 @@ class Socket(asyncio.Protocol):
             return b""
         data = self._inbox.popleft()
         self._held -= len(data)
-        if self._paused_reading and self._held <= INBOX // 2 and self._transport is not None:
+        if self._paused_reading and self._held <= self.inbox_limit // 2 and self._transport is not None:
             self._paused_reading = False
             self._transport.resume_reading()
         return data

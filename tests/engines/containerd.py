@@ -4,21 +4,18 @@ import json
 import os
 import platform
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from . import busybox
+from .daemon import Daemon, accepts
 
 IMAGE = "localhost/busybox:1"
 PAUSE = "localhost/pause:1"
 CNI_FOLDERS = ("/usr/lib/cni", "/opt/cni/bin")
-SECONDS = 30.0
 _CONFIG = """version = 2
 root = "{folder}/root"
 state = "{folder}/state"
@@ -59,18 +56,16 @@ def running() -> Iterator[str]:
         (folder / "cni/10-test.conflist").write_text(json.dumps(_network(folder)))
         config = folder / "config.toml"
         config.write_text(_CONFIG.format(folder=folder, pause=PAUSE, plugins=_plugins()))
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(["containerd", "-c", config], stdout=log, stderr=log, start_new_session=True)
+        daemon = Daemon(["containerd", "-c", config], folder / "log", lambda: accepts(folder / "c.sock"))
+        daemon.start()
         try:
-            _wait(folder / "c.sock", process, folder / "log")
             archive = folder / "busybox.tar"
             busybox.write(archive, program, (IMAGE, PAUSE))
             ctr = ["ctr", "-a", folder / "c.sock", "-n", "k8s.io", "images", "import", archive]
             subprocess.run(ctr, check=True, capture_output=True)
             yield f"unix://{folder}/c.sock"
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(SECONDS)
+            daemon.stop()
 
 
 def _plugins() -> str | None:
@@ -82,17 +77,3 @@ def _network(folder: Path) -> dict[str, object]:
     """A pair of interfaces per pod, which goes with the pod; nothing else on the host is changed."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": _SUBNET}]], "dataDir": f"{folder}/ipam"}
     return {"cniVersion": "0.4.0", "name": "criadapt-test", "plugins": [{"type": "ptp", "ipMasq": False, "ipam": ipam}]}
-
-
-def _wait(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + SECONDS
-    while True:
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(str(path))
-                return
-            except OSError:
-                pass
-        if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f"containerd does not serve; it wrote:\n{log.read_text()[-4000:]}")
-        time.sleep(0.05)
