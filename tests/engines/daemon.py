@@ -59,6 +59,14 @@ def accepts(address: Path | tuple[str, int]) -> bool:
         return probe.connect_ex(to) == 0
 
 
+def lives(pid: int) -> bool:
+    """Whether a process has not ended, which one that nobody has reaped yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] != b"Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def free_port() -> int:
     """A TCP port of the loopback address that nobody uses now."""
     with socket.socket() as probe:

@@ -20,7 +20,7 @@ import docker
 import docker.errors
 
 from . import busybox
-from .daemon import SECONDS, Daemon, accepts
+from .daemon import SECONDS, Daemon, accepts, lives
 
 IMAGE = "docker.io/library/busybox:latest"
 PAUSE = "localhost/pause:1"
@@ -47,6 +47,10 @@ class Dockerd:
 
     def start(self) -> None:
         """Start it; returns once it answers."""
+        # Its containerd dies with a dockerd that is killed, and is taken for alive until somebody has reaped it.
+        of_containerd = self.folder / "exec/containerd/containerd.pid"
+        if of_containerd.exists() and not lives(int(of_containerd.read_text())):
+            of_containerd.unlink()
         self._daemon.start()
 
     def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
@@ -150,11 +154,8 @@ def running(**settings: Any) -> Iterator[Dockerd]:
             left += engine.remains()
         finally:
             engine.stop()
-            left += _processes(name, bridge)
-            left += _mounts(name)
-            left += _interfaces(bridge)
-            left += _cgroups(bridge)
-        assert not left, f"left behind: {'; '.join(left)}"
+            left += [*_processes(name, bridge), *_mounts(name), *_interfaces(bridge), *_cgroups(bridge)]
+            assert not left, f"left behind: {'; '.join(left)}"
 
 
 def _add_bridge(bridge: str) -> None:
@@ -194,12 +195,12 @@ def _processes(folder: str, cgroups: str) -> list[str]:
 
 
 def _mounts(folder: str) -> list[str]:
-    """Mounts in `folder`; they are unmounted."""
+    """Mounts in `folder`; they are unmounted. That of the data root is no error: a killed dockerd forgets it."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     found = [line.split()[4] for line in lines if line.split()[4].startswith(folder)]
     for point in reversed(found):
         subprocess.run(["umount", "--lazy", point], check=True)
-    return [f"mount {point}" for point in found]
+    return [f"mount {point}" for point in found if point != f"{folder}/data"]
 
 
 def _interfaces(bridge: str) -> list[str]:

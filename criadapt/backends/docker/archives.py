@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +15,7 @@ from urllib.parse import urlencode
 
 from criadapt.backends.docker import wire
 from criadapt.backends.docker.layers import LIMIT, checked
-from criadapt.errors import ImageNotFound, InvalidArgument, NotFound
+from criadapt.errors import EngineError, ImageNotFound, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     from criadapt.backends.docker.engine import DockerBackend
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 READER = "criadapt.io/reader"
 """Label of those containers. The value is the owner's, as of other containers."""
 
+_NO_FILE = re.compile(r"too many links|not a directory$")
 _MAX_ARCHIVE = LIMIT + 64 * 1024  # with what tar adds
 
 
@@ -94,9 +96,11 @@ class Archives:
                         data += piece
                         if len(data) > _MAX_ARCHIVE:
                             break
-            except NotFound:
+            except (NotFound, InvalidArgument):  # nothing, or a file where a directory was to be
                 return None
-            except InvalidArgument:  # a file where a directory was to be
+            except EngineError as error:
+                if _NO_FILE.search(str(error)) is None:
+                    raise
                 return None
             if not status.get("linkTarget"):
                 return _only_file(data, path)

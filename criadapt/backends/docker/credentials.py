@@ -7,8 +7,10 @@ import base64
 import binascii
 import json
 import logging
+import shutil
 
 import docker.auth
+import docker.credentials.constants
 import docker.errors
 
 from criadapt.errors import PullFailed
@@ -83,7 +85,12 @@ def _decoded(ref: ImageRef, text: str) -> str:
 def _stored(ref: ImageRef) -> AuthConfig | None:
     """What is stored for the registry; the file is read anew each time, since people log in at any time."""
     try:
-        found = docker.auth.load_config().resolve_authconfig(ref.registry) or {}
+        config = docker.auth.load_config()
+        store = config.get_credential_store(ref.registry)
+        if store and shutil.which(f"{docker.credentials.constants.PROGRAM_PREFIX}{store}") is None:
+            log.warning("credential helper is not installed", extra={"image": str(ref), "helper": store})
+            config = docker.auth.AuthConfig({"auths": config.auths})
+        found = config.resolve_authconfig(ref.registry) or {}
     except (docker.errors.DockerException, ValueError, OSError) as error:
         log.warning("stored credentials cannot be used", extra={"image": str(ref), "reason": str(error)})
         return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,8 @@ from criadapt.model.reference import ImageRef
 if TYPE_CHECKING:
     from criadapt.backends.docker.engine import DockerBackend
 
-TRUSTED = 60.0
-"""Seconds after which the engine is asked even if it has not told of a change."""
+TRUSTED = 10.0
+"""Seconds after which the engine is asked even if it has not told of a change: its events may be late."""
 
 STORES = (
     "{root}/overlay2",
@@ -68,7 +68,7 @@ class Images:
         self._asking = asyncio.Lock()
         self._generation = 0
         self._listed: tuple[int, float] | None = None  # generation and time of the last list
-        self._watched = False
+        self._watchers = 0
         self._sizes = Layers()
         self._archives = Archives(engine)
 
@@ -77,10 +77,15 @@ class Images:
         await self._archives.close()
         await asyncio.to_thread(self._sizes.close)
 
-    def watched(self, on: bool) -> None:
-        """Whether the engine's events are followed, so that :meth:`changed` will be called for every change."""
-        self._watched = on
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """As long as it lasts, :meth:`changed` is called for whatever the engine's events tell of images."""
         self.changed()
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
 
     def changed(self) -> None:
         """The engine's set of images, or what they are called, is not what it was."""
@@ -185,7 +190,7 @@ class Images:
         return True
 
     def _is_current(self) -> bool:
-        if not self._watched or self._listed is None:
+        if not self._watchers or self._listed is None:
             return False
         generation, at = self._listed
         return generation == self._generation and time.monotonic() - at < TRUSTED
