@@ -50,7 +50,7 @@ class Faulty(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+    protocol_version = default_request_version = "HTTP/1.1"  # in which TLS is answered, too
     server: Faulty
 
     def log_message(self, format: str, *args: object) -> None:
@@ -104,11 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, code: int, word: str, text: str, challenge: str = "") -> None:
         body = json.dumps({"errors": [{"code": word, "message": text}]}).encode()
-        self._head(code, len(body), "application/json", challenge)
-        self.wfile.write(body)
+        self._answer(body, "application/json", code, challenge)
 
-    def _answer(self, body: bytes, kind: str) -> None:
-        self._head(200, len(body), kind)
+    def _answer(self, body: bytes, kind: str, code: int = 200, challenge: str = "") -> None:
+        self._head(code, len(body), kind, challenge)
         if self.command != "HEAD":
             self.wfile.write(body)
 

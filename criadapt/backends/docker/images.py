@@ -44,7 +44,6 @@ STORES = (
 
 _AT_ONCE = 8  # images looked at in parallel
 _MAX_FILES = 1024  # kept in memory
-_NONE = "<none>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,24 +218,33 @@ class Images:
 
 def image_of(row: Mapping[str, Any], details: _Details) -> EngineImage:
     """What the list says of an image, with the details."""
+    tags, digests = names_of(row)
     return EngineImage(
         id=row["Id"],
         size=row["Size"],
-        repo_tags=_names(row.get("RepoTags")),
-        repo_digests=_names(row.get("RepoDigests")),
+        repo_tags=tags,
+        repo_digests=digests,
         config=details.config,
         created_at=details.created_at,
     )
 
 
-def _names(texts: Sequence[str] | None) -> tuple[str, ...]:
-    """References in full; the engine leaves out docker.io and writes ``<none>`` where there is no name."""
-    found: dict[str, None] = {}
-    for text in texts or ():
-        if _NONE not in text:
-            with suppress(InvalidArgument):
-                found[str(ImageRef.parse(text))] = None
-    return tuple(found)
+def names_of(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tags and digests of an image in the list, in full: the engine leaves out docker.io, and writes ``<none>``.
+
+    Where containerd keeps the images, an image's id is the digest that registries know it by. There Docker 26 lists
+    an image pulled by digest as if that were a tag, and gives the digest for one of several repositories only.
+    """
+    tags: dict[str, None] = {}
+    digests: dict[str, None] = {}
+    for text in (*(row.get("RepoTags") or ()), *(row.get("RepoDigests") or ())):
+        with suppress(InvalidArgument):
+            ref = ImageRef.parse(text)
+            (digests if ref.digest else tags)[str(ref)] = None
+    if any(name.endswith(f"@{row['Id']}") for name in digests):
+        for tag in tags:
+            digests[f"{ImageRef.parse(tag).name}@{row['Id']}"] = None
+    return tuple(tags), tuple(digests)
 
 
 def _details(answer: Mapping[str, Any]) -> _Details:

@@ -35,7 +35,11 @@ CAUSES: tuple[tuple[re.Pattern[str], type[PullFailed], str], ...] = tuple(
         (r"unauthorized|authentication required|denied|forbidden|\b40[13]\b", PullFailed, "{login}"),
         (r"no matching manifest|does not match the specified platform", PullFailed, "pull an image for this platform"),
         (r"manifest unknown|name unknown|not found", PullFailed, "check the name and the tag"),
-        (r"server gave http response to https client", PullFailed, "list {host} in the engine's insecure-registries"),
+        (
+            r"server gave http response to https client|does not look like a tls handshake",
+            PullFailed,
+            "list {host} in the engine's insecure-registries",
+        ),
         (
             r"x509|certificate",
             PullFailed,
@@ -66,7 +70,7 @@ async def pull(engine: DockerBackend, ref: ImageRef, auth: AuthConfig | None) ->
     query = urlencode({"fromImage": ref.name, "tag": ref.digest or ref.tag})
     path, stall = f"/v{engine.version}/images/create?{query}", engine.options.pull_stall
     loop = asyncio.get_running_loop()
-    said = "nothing"
+    progress = Progress()
     try:
         async with (
             asyncio.timeout(stall) as deadline,
@@ -76,13 +80,13 @@ async def pull(engine: DockerBackend, ref: ImageRef, auth: AuthConfig | None) ->
             async for piece in answer:
                 *lines, rest = (rest + piece).split(b"\n")
                 for line in filter(None, map(bytes.strip, lines)):
-                    said = _report(line) or said
-                    deadline.reschedule(loop.time() + stall)
+                    if progress.made(line):
+                        deadline.reschedule(loop.time() + stall)
                 if len(rest) > _MAX_LINE:
                     raise PullFailed("the engine reports in lines that do not end")
     except TimeoutError:
         raise PullFailed(
-            f"image {str(ref)!r}: no progress for {stall:g} s, the last that the engine said was {said!r}; "
+            f"image {str(ref)!r}: no progress for {stall:g} s, the last was {progress.last!r}; "
             f"check the connection to {ref.registry} and try again"
         ) from None
     except PullFailed as error:
@@ -108,13 +112,26 @@ def failure(ref: ImageRef, text: str, auth: AuthConfig | None) -> PullFailed:
     return PullFailed(f"image {str(ref)!r}: {text}")
 
 
-def _report(line: bytes) -> str:
-    """What a line of the engine's says in words. Raises PullFailed when that is an error."""
-    try:
-        told: Mapping[str, Any] = json.loads(line)
-    except ValueError:
-        raise PullFailed(f"the engine reports what is not JSON: {line[:80]!r}") from None
-    if "error" in told or "errorDetail" in told:
-        raise PullFailed(str(told.get("error") or told["errorDetail"].get("message")))
-    layer = f" {told['id']}" if "id" in told else ""
-    return f"{told.get('status', '')}{layer}"
+class Progress:
+    """What the engine reports of a pull."""
+
+    def __init__(self) -> None:
+        self.last = "nothing"
+        """The last news, in words."""
+        self._told: dict[str, tuple[str, Any]] = {}
+
+    def made(self, line: bytes) -> bool:
+        """Whether a line has news: containerd's store repeats itself. Raises PullFailed for an error."""
+        try:
+            told: Mapping[str, Any] = json.loads(line)
+        except ValueError:
+            raise PullFailed(f"the engine reports what is not JSON: {line[:80]!r}") from None
+        if "error" in told or "errorDetail" in told:
+            raise PullFailed(str(told.get("error") or told["errorDetail"].get("message")))
+        part, status = str(told.get("id", "")), str(told.get("status", ""))
+        now = (status, (told.get("progressDetail") or {}).get("current"))
+        if self._told.get(part) == now:
+            return False
+        self._told[part] = now
+        self.last = f"{status} {part}".strip()
+        return True

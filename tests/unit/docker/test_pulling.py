@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from criadapt.backends.docker.credentials import credentials, header
-from criadapt.backends.docker.pulling import failure
+from criadapt.backends.docker.pulling import Progress, failure
 from criadapt.errors import PullFailed, RegistryUnavailable
 from criadapt.model.image import AuthConfig
 from criadapt.model.reference import ImageRef
@@ -101,3 +101,17 @@ async def test_a_malformed_auth_is_refused_without_being_shown(text: str) -> Non
 
 def test_nobody_in_particular_needs_no_header() -> None:
     assert header(REF, None) == {}
+
+
+def test_only_what_is_new_is_progress() -> None:
+    progress = Progress()
+    line = b'{"status":"Downloading","progressDetail":{"current":%d,"total":9},"id":"%s"}'
+    lines = [line % (1, b"a"), line % (1, b"b"), line % (1, b"a"), line % (2, b"a"), b'{"status":"Waiting","id":"a"}']
+    assert [progress.made(line) for line in lines] == [True, True, False, True, True]
+    assert progress.last == "Waiting a"
+
+
+@pytest.mark.parametrize("line", [b'{"error":"because"}', b'{"errorDetail":{"message":"because"}}', b"because"])
+def test_a_report_may_be_an_error(line: bytes) -> None:
+    with pytest.raises(PullFailed, match="because"):
+        Progress().made(line)
