@@ -233,8 +233,8 @@ spec:
   initContainers:
   - name: first
     image: {BUSYBOX}
-    command: [sh, -c, "echo made > /work/file"]
-    volumeMounts: [{{name: work, mountPath: /work}}]
+    command: [sh, -c, "echo made > /shared/file"]
+    volumeMounts: [{{name: work, mountPath: /shared}}]
   - name: beside
     image: {BUSYBOX}
     command: [sleep, "100000"]
@@ -242,12 +242,12 @@ spec:
   containers:
   - name: app
     image: {BUSYBOX}
-    command: [sh, -c, "cat /work/file /etc/settings/colour; grep db /etc/hosts; echo $IP $(COLOUR)"]
+    command: [sh, -c, "cat /shared/file /etc/settings/colour; grep db /etc/hosts; echo $IP $(COLOUR)"]
     env:
     - {{name: IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}
     - {{name: COLOUR, valueFrom: {{configMapKeyRef: {{name: settings, key: colour}}}}}}
     volumeMounts:
-    - {{name: work, mountPath: /work}}
+    - {{name: work, mountPath: /shared}}
     - {{name: settings, mountPath: /etc/settings}}
   volumes:
   - {{name: work, emptyDir: {{}}}}

@@ -92,7 +92,7 @@ CHANGES: dict[str, list[tuple[ContainerSpec, Any]]] = {
     "image_id": [(APP, "sha256:2")],
     "args": [(APP, ("sh", "-c", "x"))],
     "env": [(APP, (KeyValue(key="A", value=b"b"),))],
-    "cwd": [(APP, "/work")],
+    "cwd": [(APP, "/srv")],
     "user": [
         (APP, LinuxContainerUser(uid=1)),
         (APP, LinuxContainerUser(gid=1)),
